@@ -1,0 +1,419 @@
+"""Worklist: registers tasks, opens a URL into adapters, and puts workers together. The only composition root."""
+
+import contextlib
+import inspect
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import FrameType
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from .brokers.memory import MemoryBroker
+from .brokers.sqlite import SqliteBroker
+from .core.awaiting import ResultWatcher
+from .core.batching import Batcher
+from .core.codec import Codec
+from .core.errors import ConfigError, DuplicateTask, JobUnknown, did_you_mean
+from .core.events import EventBus
+from .core.execution import Environment
+from .core.handle import JobHandle
+from .core.job import Job, JobId, JobRecord
+from .core.middleware import Middleware, compose
+from .core.ports import Capabilities, Change, Executor, Inspector, ResultsPolicy, Store
+from .core.task import Task, TaskOptions, TaskSettings
+from .core.units import Duration, seconds, size
+from .core.worker import Kind, Worker, WorkerOptions, WorkerReport, kind_of
+from .executors import AsyncExecutor, ProcessExecutor, ThreadExecutor
+from .settings import setting
+
+P = ParamSpec("P")
+R = TypeVar("R")
+E = TypeVar("E")
+
+
+def _open_memory(place: str, options: dict[str, str], codec: Codec) -> Store:
+    _refuse_options("memory", options, ())
+    return MemoryBroker(codec)
+
+
+def _open_sqlite(place: str, options: dict[str, str], codec: Codec) -> Store:
+    _refuse_options("sqlite", options, ("durability", "patience"))
+    durability = options.get("durability", "normal")
+    if durability not in ("normal", "full"):
+        near = did_you_mean(durability, ("normal", "full"))
+        raise ConfigError(
+            f"durability is {durability!r}; expected normal (a process crash) or full (a power cut){near}"
+        )
+    patience = seconds(options.get("patience", 30.0), "patience")
+    return SqliteBroker(Path(place), codec, durability=durability, patience=patience)  # type: ignore[arg-type]
+
+
+def _refuse_options(scheme: str, options: dict[str, str], known: Sequence[str]) -> None:
+    for name in options:
+        if name not in known:
+            listed = f"known are {', '.join(known)}" if known else "it takes none"
+            raise ConfigError(
+                f"{scheme}:// URLs have no option {name!r}{did_you_mean(name, known)}; {listed}"
+            )
+
+
+_OPENERS: dict[str, Callable[[str, dict[str, str], Codec], Store]] = {
+    "memory": _open_memory,
+    "sqlite": _open_sqlite,
+}
+
+
+class BrokerUrl:
+    """A parsed URL: what to open, where, and how. Raises ConfigError where it cannot mean anything."""
+
+    def __init__(self, url: str) -> None:
+        if not isinstance(url, str) or ":" not in url:
+            raise ConfigError(
+                f"the URL is {url!r}; expected something like sqlite:///worklist.db or memory://"
+            )
+        parts = urlsplit(url)
+        self.scheme = parts.scheme
+        if self.scheme not in _OPENERS:
+            raise ConfigError(
+                f"no broker for {self.scheme}:// URLs{did_you_mean(self.scheme, _OPENERS)}; "
+                f"known are {', '.join(f'{scheme}://' for scheme in sorted(_OPENERS))}"
+            )
+        self.options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        self.place = unquote(parts.path)[1:]
+        if self.scheme == "sqlite" and (parts.netloc or not self.place):
+            raise ConfigError(
+                f"the URL is {url!r}; expected sqlite:///FILE (three slashes) for a file in this folder, "
+                "or sqlite:////FOLDER/FILE (four) for an absolute path"
+            )
+
+    def open(self, codec: Codec) -> Store:
+        """Open it."""
+        return _OPENERS[self.scheme](self.place, self.options, codec)
+
+
+class _Register(Protocol):
+    """What ``@app.task(...)`` with options returns: turns a function into a Task."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+
+class Worklist:
+    """An app: its tasks, and the place where their jobs live.
+
+    `url` is where: by default $WORKLIST_URL, else a SQLite file ``worklist.db`` in the working directory. Nothing
+    is opened before the first job is put or looked for. The other settings are described in `worklist.settings`;
+    each has an environment variable. `queues` names queues that no task declares but jobs may be put in.
+
+    Raises ConfigError where a setting means nothing.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        results: ResultsPolicy | None = None,
+        keep_results: Duration | None = None,
+        lease: Duration | None = None,
+        redeliveries: int | None = None,
+        max_payload: int | str | None = None,
+        secret: str | None = None,
+        queues: Sequence[str] = (),
+    ) -> None:
+        self.url = setting("url", url)
+        self._place = BrokerUrl(self.url)
+        self._codec = Codec(setting("secret", secret))
+        self.max_payload = size(setting("max_payload", max_payload), "max_payload")
+        self.lease = seconds(setting("lease", lease), "lease")
+        if self.lease < 0.5:
+            raise ConfigError(
+                f"lease is {self.lease:g} s; expected at least half a second, to be renewed in time"
+            )
+        self._defaults = TaskOptions().changed(
+            {
+                "results": setting("results", results),
+                "keep_results": setting("keep_results", keep_results),
+                "redeliveries": setting("redeliveries", redeliveries),
+            },
+            "Worklist()",
+            TaskOptions.__struct_fields__,
+        )
+        self.tasks: dict[str, Task[..., Any]] = {}
+        self._queues = set(queues)
+        self.environment = Environment(self.tasks, self._codec)
+        self._middlewares: list[Middleware] = []
+        self.events = EventBus()
+        self._store: Store | None = None
+        self._opening = threading.Lock()
+        self._batcher: Batcher[Job, JobId] = Batcher(self._put_now)
+        self._inline: Callable[[], object] | None = None
+        self._watcher = ResultWatcher(self)
+
+    # -- registering ----------------------------------------------------------------------------------------
+
+    @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def task(self, /, *, name: str | None = None, **options: Unpack[TaskSettings]) -> _Register: ...
+    def task(self, function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
+        """Register a function as a task: ``@app.task`` or ``@app.task(queue="mail", retries=5, ...)``.
+
+        The task's name is ``module.function`` unless `name` says otherwise. Raises ConfigError for an option that
+        is unknown or means nothing, DuplicateTask where the name is taken.
+        """
+        if function is None:
+            return lambda function: self._register(function, name, options)
+        if not callable(function):
+            raise ConfigError(f"@app.task got {function!r}; expected a function")
+        return self._register(function, name, options)
+
+    def _register(
+        self, function: Callable[..., Any], name: str | None, options: dict[str, Any]
+    ) -> Task[..., Any]:
+        name = name or f"{function.__module__}.{function.__qualname__}".replace(".<locals>", "")
+        if name in self.tasks:
+            there = inspect.unwrap(self.tasks[name].function)
+            raise DuplicateTask(
+                f"a task named {name!r} is already registered ({_place_of(there)}); "
+                f'give the one at {_place_of(function)} another name with @app.task(name="...")'
+            )
+        checked = self._defaults.changed(options, f"task {name!r}", TaskSettings.__annotations__)
+        task: Task[..., Any] = Task(self, name, function, checked)
+        self.tasks[name] = task
+        return task
+
+    def middleware(self, function: Middleware) -> Middleware:
+        """Register a generator function that runs around every job; the first registered is the outermost."""
+        if not inspect.isgeneratorfunction(function):
+            raise ConfigError(
+                f"middleware {function!r} is no generator function; it has to yield exactly once"
+            )
+        self._middlewares.append(function)
+        self.environment.around = compose(self._middlewares)
+        return function
+
+    def on(self, kind: type[E]) -> Callable[[Callable[[E], object]], Callable[[E], object]]:
+        """Register a listener: ``@app.on(JobFailed)``. It is called in the worker's process with every such event."""
+
+        def register(listener: Callable[[E], object]) -> Callable[[E], object]:
+            self.events.on(kind, listener)
+            return listener
+
+        return register
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Every queue that a task or the app declares, by name."""
+        return tuple(sorted(self._queues | {task.options.queue for task in self.tasks.values()}))
+
+    def check_queue(self, queue: str) -> None:
+        """Raise ConfigError where nobody declares this queue, since then nobody would serve it."""
+        if queue not in self.queues:
+            raise ConfigError(
+                f"no task declares the queue {queue!r}{did_you_mean(queue, self.queues)}; known are "
+                f"{', '.join(self.queues)}; declare it with Worklist(queues=[{queue!r}]) to have it served"
+            )
+
+    # -- the store ------------------------------------------------------------------------------------------
+
+    @property
+    def store(self) -> Store:
+        """The broker, opened at first use. Raises BrokerError where that cannot be done."""
+        if self._store is None:
+            with self._opening:
+                if self._store is None:
+                    self._store = self._place.open(self._codec)
+        return self._store
+
+    @property
+    def inspector(self) -> Inspector:
+        """The read side: counts, find, workers, change."""
+        return self.store
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the broker of this URL can do."""
+        return MemoryBroker.capabilities if self._place.scheme == "memory" else SqliteBroker.capabilities
+
+    def put(self, jobs: Sequence[Job]) -> list[JobId]:
+        """Put jobs in the broker, together with those that other threads put at this moment."""
+        ids = self._batcher.call(jobs)
+        if self._inline is not None:
+            self._inline()
+        return ids
+
+    async def aput(self, jobs: Sequence[Job]) -> list[JobId]:
+        """Do what `put` does without blocking the event loop."""
+        if self._inline is not None:
+            return self.put(jobs)
+        return await self._batcher.acall(jobs)
+
+    def _put_now(self, jobs: list[Job]) -> list[JobId]:
+        return self.store.put(jobs)
+
+    def load(self, ids: Sequence[JobId]) -> list[JobRecord | None]:
+        """Return what is known of each job."""
+        return self.store.load(ids)
+
+    def wait_change(self, seconds: float) -> None:
+        """Return when some job may have changed, or after `seconds`."""
+        self.store.wait_change(seconds)
+
+    def change(self, ids: Sequence[JobId], change: Change) -> list[JobId]:
+        """Cancel, retry or delete jobs; return the ids of those that could be changed."""
+        return self.store.change(ids, change)
+
+    def watch(self, id: JobId) -> "Future[JobRecord | None]":
+        """Return a future of a job's record once it has finished."""
+        return self._watcher.watch(id)
+
+    def job(self, id: JobId) -> JobHandle[Any]:
+        """Return the handle of a job, from anywhere that has its id. Raises JobUnknown where there is none."""
+        record = self.store.load((id,))[0]
+        if record is None:
+            raise JobUnknown(f"job {id} is not known: never enqueued here, or its record is no longer kept")
+        task = self.tasks.get(record.task)
+        return JobHandle(id, self, task.returns if task else Any)
+
+    # -- working --------------------------------------------------------------------------------------------
+
+    def work(
+        self,
+        *,
+        queues: Sequence[str] = (),
+        threads: int = 8,
+        concurrency: int = 100,
+        children: int = 2,
+        until_empty: bool = False,
+        grace: Duration = 30.0,
+        max_jobs: int | None = None,
+        max_memory: int | str | None = None,
+    ) -> WorkerReport:
+        """Run a worker in this process until it is stopped; blocks.
+
+        `queues`: which to serve (default: all that the app knows). `threads` run plain functions, `concurrency` is
+        how many async ones run at once, `children` how many processes run those with process=True. `until_empty`
+        ends when no job is due. SIGTERM and SIGINT stop it gently: running jobs get the `grace` time, the others
+        are handed back; a second signal stops it now. `max_jobs` and `max_memory` end it early.
+        """
+        worker = self.make_worker(
+            queues=queues,
+            threads=threads,
+            concurrency=concurrency,
+            children=children,
+            until_empty=until_empty,
+            grace=grace,
+            max_jobs=max_jobs,
+            max_memory=max_memory,
+        )
+        with _stop_on_signals(worker):
+            return worker.run()
+
+    def make_worker(
+        self,
+        *,
+        queues: Sequence[str] = (),
+        threads: int = 8,
+        concurrency: int = 100,
+        children: int = 2,
+        until_empty: bool = False,
+        grace: Duration = 30.0,
+        max_jobs: int | None = None,
+        max_memory: int | str | None = None,
+    ) -> Worker:
+        """Return a worker as `work` would run it, for those who run it in a thread of their own."""
+        for queue in queues:
+            self.check_queue(queue)
+        for name, slots in (("threads", threads), ("concurrency", concurrency), ("children", children)):
+            if slots < 1:
+                raise ConfigError(f"{name} is {slots}; expected at least 1")
+        if not self.tasks:
+            raise ConfigError("this app has no tasks; decorate a function with @app.task first")
+        options = WorkerOptions(
+            queues=tuple(queues) or self.queues,
+            lease=self.lease,
+            grace=seconds(grace, "grace"),
+            until_empty=until_empty,
+            max_jobs=max_jobs,
+            max_memory=None if max_memory is None else size(max_memory, "max_memory"),
+        )
+        executors = self._executors({"thread": threads, "async": concurrency, "process": children})
+        return Worker(self.store, self.environment, executors, options, self.events)
+
+    def _executors(self, slots: dict[Kind, int]) -> dict[Kind, Executor]:
+        """Return an executor for each kind of task that the app has."""
+        makers: dict[Kind, Callable[[int], Executor]] = {
+            "thread": ThreadExecutor,
+            "async": AsyncExecutor,
+            "process": ProcessExecutor,
+        }
+        kinds = {kind_of(task) for task in self.tasks.values()}
+        return {kind: make(slots[kind]) for kind, make in makers.items() if kind in kinds}
+
+    @contextlib.contextmanager
+    def inline(self) -> Iterator[None]:
+        """Run jobs at once, in this thread, when they are enqueued: for tests of code that enqueues.
+
+        Jobs pass through the same codec and the same decisions as in a worker, on a broker of their own in memory;
+        delays and retries are not waited for.
+        """
+        from .testing import InlineWorker  # noqa: PLC0415 - testing builds upon the app
+
+        inline = InlineWorker(self.environment, self._codec)
+        store, self._store = self._store, inline.store
+        self._inline = inline.run
+        try:
+            yield
+        finally:
+            self._store, self._inline = store, None
+
+    def close(self) -> None:
+        """Give back files and connections. The app may be used again."""
+        self._batcher.close()
+        self._watcher.close()
+        self._watcher = ResultWatcher(self)
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+
+    def __enter__(self) -> "Worklist":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Worklist on {self._place.scheme} with {len(self.tasks)} tasks>"
+
+
+def _place_of(function: Callable[..., Any]) -> str:
+    code = getattr(function, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
+
+
+@contextlib.contextmanager
+def _stop_on_signals(worker: Worker) -> Iterator[None]:
+    """Stop the worker gently at the first SIGTERM or SIGINT, and now at the second; main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked = False
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        worker.stop(now=asked)
+        asked = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,159 @@
+"""Wake up when another process writes to a file: inotify on Linux, kqueue on BSD and macOS, a short poll elsewhere.
+
+SQLite has no notifications, but a commit appends to its write-ahead log, and the kernel tells of that within
+microseconds at no cost to the writer.
+"""
+
+import ctypes
+import os
+import select
+import sys
+import time
+from typing import Protocol
+
+_IN_MODIFY = 0x2
+_POLL_SECONDS = 0.005
+
+
+class FileWatch(Protocol):
+    """Waits for writes to one file. Writes between two waits are not missed."""
+
+    def wait(self, seconds: float) -> None:
+        """Return at the first write since the last wait, at a `poke`, or after `seconds`."""
+
+    def poke(self) -> None:
+        """Make the wait under way, or the next one, return."""
+
+    def close(self) -> None:
+        """Give back the descriptors."""
+
+
+def watch_file(path: str) -> FileWatch:
+    """Return the best watch that this system has."""
+    if sys.platform == "linux":
+        try:
+            return _InotifyWatch(path)
+        except OSError:  # no instances left: fs.inotify.max_user_instances
+            return _PollWatch(path)
+    if hasattr(select, "kqueue"):
+        return _KqueueWatch(path)
+    return _PollWatch(path)
+
+
+class _Pipe:
+    """A pipe to one's own wait, for `poke`."""
+
+    def __init__(self) -> None:
+        self.read, self._write = os.pipe()
+        os.set_blocking(self.read, False)
+        os.set_blocking(self._write, False)
+
+    def poke(self) -> None:
+        try:
+            os.write(self._write, b"!")
+        except (BlockingIOError, OSError):
+            return  # full, so the wait will end anyhow; or closed
+
+    def close(self) -> None:
+        os.close(self.read)
+        os.close(self._write)
+
+
+class _InotifyWatch:
+    def __init__(self, path: str) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._inotify = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._inotify < 0:
+            raise OSError(ctypes.get_errno(), "inotify_init1 failed")
+        if libc.inotify_add_watch(self._inotify, os.fsencode(path), ctypes.c_uint32(_IN_MODIFY)) < 0:
+            os.close(self._inotify)
+            raise OSError(ctypes.get_errno(), f"cannot watch {path}")
+        self._pipe = _Pipe()
+        self._poll = select.poll()
+        self._poll.register(self._inotify, select.POLLIN)
+        self._poll.register(self._pipe.read, select.POLLIN)
+        self._closed = False
+
+    def wait(self, seconds: float) -> None:
+        for descriptor, _ in self._poll.poll(max(0.0, seconds) * 1000):
+            try:
+                os.read(descriptor, 65536)
+            except BlockingIOError:
+                continue
+
+    def poke(self) -> None:
+        self._pipe.poke()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            os.close(self._inotify)
+            self._pipe.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_closed"):
+            self.close()
+
+
+class _KqueueWatch:
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_RDONLY)
+        self._pipe = _Pipe()
+        self._queue = select.kqueue()
+        writes = select.kevent(
+            self._file,
+            select.KQ_FILTER_VNODE,
+            select.KQ_EV_ADD | select.KQ_EV_CLEAR,
+            select.KQ_NOTE_WRITE | select.KQ_NOTE_EXTEND,
+        )
+        pokes = select.kevent(self._pipe.read, select.KQ_FILTER_READ, select.KQ_EV_ADD)
+        self._queue.control([writes, pokes], 0)
+        self._closed = False
+
+    def wait(self, seconds: float) -> None:
+        for event in self._queue.control([], 8, max(0.0, seconds)):
+            if event.ident == self._pipe.read:
+                os.read(self._pipe.read, 4096)
+
+    def poke(self) -> None:
+        self._pipe.poke()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._queue.close()
+            os.close(self._file)
+            self._pipe.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_closed"):
+            self.close()
+
+
+class _PollWatch:
+    """Looks at size and time of the file every few milliseconds."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._seen = self._stamp()
+        self._poked = False
+
+    def _stamp(self) -> tuple[int, int, int]:
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return 0, 0, 0
+        return status.st_size, status.st_mtime_ns, status.st_ino
+
+    def wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while self._stamp() == self._seen and not self._poked and time.monotonic() < end:
+            time.sleep(min(_POLL_SECONDS, max(0.0, seconds)))
+        self._poked = False
+        self._seen = self._stamp()
+
+    def poke(self) -> None:
+        self._poked = True
+
+    def close(self) -> None:
+        """Nothing to give back."""

@@ -1,0 +1,160 @@
+-- name: put
+-- A job whose id is already there was put before: the call that put it did not hear the answer.
+INSERT INTO jobs (id, queue, rank, state, task, enqueued, due, expires, key, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO NOTHING;
+
+-- name: holder
+SELECT keys.job, keys.until, jobs.seq, jobs.state
+FROM keys LEFT JOIN jobs ON jobs.id = keys.job WHERE keys.key = ?;
+
+-- name: exists
+SELECT 1 FROM jobs WHERE id = ?;
+
+-- name: take_key
+INSERT INTO keys (key, job, until) VALUES (?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET job = excluded.job, until = excluded.until;
+
+-- name: rewrite
+UPDATE jobs SET queue = ?, rank = ?, state = ?, enqueued = ?, due = ?, expires = ?, body = ? WHERE seq = ?;
+
+-- name: chores
+-- What a lease has to see to first: lapsed leases, delayed jobs that are due, paused queues.
+SELECT EXISTS (SELECT 1 FROM leases WHERE until <= ?1),
+       EXISTS (SELECT 1 FROM jobs WHERE state = 1 AND due <= ?1),
+       EXISTS (SELECT 1 FROM paused);
+
+-- name: lapsed
+SELECT number, worker, jobs FROM leases WHERE until <= ?;
+
+-- name: lapsed_jobs
+SELECT seq, attempt, lost, cancelling, errors, body, key, id FROM jobs
+WHERE state = 2 AND number = ? AND seq IN (SELECT value FROM json_each(?)) ORDER BY seq;
+
+-- name: count_lost
+UPDATE jobs SET lost = lost + 1 WHERE seq = ?;
+
+-- name: promote
+UPDATE jobs SET state = 0
+WHERE seq IN (SELECT seq FROM jobs WHERE state = 1 AND due <= ? ORDER BY due LIMIT 4000);
+
+-- name: paused
+SELECT queue FROM paused ORDER BY queue;
+
+-- name: due
+SELECT id, seq, body, attempt + 1, lost, 0, key, expires FROM jobs
+WHERE state = 0 AND queue = ? ORDER BY rank, seq LIMIT ?;
+
+-- name: hold
+INSERT INTO leases (worker, until, jobs) VALUES (?, ?, ?);
+
+-- name: start
+UPDATE jobs SET state = 2, number = ?, attempt = attempt + 1, started = ?
+WHERE seq IN (SELECT value FROM json_each(?));
+
+-- name: extend
+UPDATE leases SET until = ? WHERE number = ? AND worker = ?;
+
+-- name: cancelled
+SELECT id FROM jobs WHERE cancelling = 1 AND state = 2 AND seq IN (SELECT value FROM json_each(?));
+
+-- name: release
+DELETE FROM leases WHERE number = ?;
+
+-- name: finish_alike
+-- Many jobs with one result: a single statement, which lets go of the interpreter's lock only once.
+UPDATE jobs SET state = 3, finished = ?, cancelling = 0, result = ?
+WHERE state = 2 AND number = ? AND seq IN (SELECT value FROM json_each(?));
+
+-- name: finish
+UPDATE jobs SET state = 3, finished = ?, cancelling = 0, result = ? WHERE state = 2 AND seq = ? AND number = ?;
+
+-- name: drop
+DELETE FROM jobs WHERE state = 2 AND number = ? AND seq IN (SELECT value FROM json_each(?));
+
+-- name: set_progress
+UPDATE jobs SET progress = ? WHERE state = 2 AND seq = ? AND number = ?;
+
+-- name: running
+SELECT attempt, cancelling, errors FROM jobs WHERE state = 2 AND seq = ? AND number = ?;
+
+-- name: end
+UPDATE jobs SET state = ?, finished = ?, cancelling = 0, errors = ? WHERE seq = ?;
+
+-- name: requeue
+UPDATE jobs SET state = ?, due = ?, attempt = ?, lost = ?, errors = ?, cancelling = 0, started = NULL WHERE seq = ?;
+
+-- name: delete
+DELETE FROM jobs WHERE seq = ?;
+
+-- name: free_key
+-- The key of a job that has finished or is gone; one that is held for a time or for ever stays.
+DELETE FROM keys WHERE key = ?1 AND job = ?2 AND until = 0
+AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?2 AND state < 3);
+
+-- name: retain
+INSERT INTO retention (until, finished, jobs) VALUES (?, ?, ?);
+
+-- name: outdated
+SELECT batch, finished, jobs FROM retention WHERE until <= ? ORDER BY until LIMIT ?;
+
+-- name: prune
+DELETE FROM jobs WHERE state > 2 AND finished = ? AND seq IN (SELECT value FROM json_each(?));
+
+-- name: forget_batch
+DELETE FROM retention WHERE batch = ?;
+
+-- name: overdue
+SELECT seq, id, key FROM jobs WHERE state < 2 AND expires IS NOT NULL AND expires <= ? ORDER BY expires LIMIT ?;
+
+-- name: sign_in
+INSERT INTO workers (id, until, info) VALUES (?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET until = excluded.until, info = excluded.info;
+
+-- name: sign_off
+DELETE FROM workers WHERE id = ?;
+
+-- name: bury_workers
+DELETE FROM workers WHERE until <= ?;
+
+-- name: free_keys
+-- Keys whose time is over.
+DELETE FROM keys WHERE until > 0 AND until <= ?;
+
+-- name: workers
+SELECT info FROM workers WHERE until > ? ORDER BY id;
+
+-- name: next_due
+SELECT (SELECT MIN(due) FROM jobs WHERE state = 1), (SELECT MIN(until) FROM leases);
+
+-- name: anything_ready
+SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 0 AND queue = ?1)
+AND NOT EXISTS (SELECT 1 FROM paused WHERE queue = ?1);
+
+-- name: record
+SELECT jobs.id, task, queue, state, rank, attempt, lost, enqueued, due, started, finished, leases.worker, key,
+       expires, cancelling, body, result, errors, progress
+FROM jobs LEFT JOIN leases ON leases.number = jobs.number AND state = 2
+
+-- name: counts
+SELECT queue, state, COUNT(*) FROM jobs GROUP BY queue, state;
+
+-- name: changeable
+SELECT seq, id, state, key, body FROM jobs WHERE id = ?;
+
+-- name: ask_to_stop
+UPDATE jobs SET cancelling = 1 WHERE seq = ?;
+
+-- name: retry
+UPDATE jobs SET state = 0, due = ?, attempt = 0, lost = 0, started = NULL, finished = NULL, result = NULL,
+       progress = NULL, expires = NULL, cancelling = 0
+WHERE seq = ?;
+
+-- name: purgeable
+SELECT seq, id, key FROM jobs WHERE queue = ? AND state IN (?, ?) LIMIT 5000;
+
+-- name: pause
+INSERT INTO paused (queue) VALUES (?) ON CONFLICT DO NOTHING;
+
+-- name: resume
+DELETE FROM paused WHERE queue = ?;

@@ -1,0 +1,155 @@
+"""The handle of a job: ask what became of it, wait for its result, cancel it. From anywhere that has its id.
+
+It follows the habits of concurrent.futures. It knows the app only as Records.
+"""
+
+import asyncio
+import time
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future
+from typing import Any, Generic, Protocol, TypeVar
+
+from .codec import decode_value
+from .errors import (
+    JobCancelled,
+    JobExpired,
+    JobFailed,
+    JobUnknown,
+    ResultNotKept,
+    ResultTimeout,
+)
+from .job import JobId, JobRecord, JobState, Progress
+from .outcome import NONE
+from .ports import Change, ResultsPolicy
+
+R = TypeVar("R", covariant=True)
+
+
+class Records(Protocol):
+    """Where a handle looks."""
+
+    def load(self, ids: Sequence[JobId]) -> list[JobRecord | None]:
+        """Return what is known of each job."""
+
+    def wait_change(self, seconds: float) -> None:
+        """Return when some job may have changed, or after `seconds`."""
+
+    def change(self, ids: Sequence[JobId], change: Change) -> list[JobId]:
+        """Cancel, retry or delete jobs."""
+
+    def watch(self, id: JobId) -> "Future[JobRecord | None]":
+        """Return a future of the job's record once it has finished (None: unknown)."""
+
+
+class JobHandle(Generic[R]):
+    """One job, known by its id."""
+
+    __slots__ = ("_records", "_results", "_returns", "id")
+
+    def __init__(
+        self, id: JobId, records: Records, returns: Any = Any, results: ResultsPolicy = "all"
+    ) -> None:
+        self.id = id
+        self._records = records
+        self._returns = returns
+        self._results = results
+
+    def record(self) -> JobRecord | None:
+        """Return everything that is known of the job, or None where it is unknown."""
+        return self._records.load((self.id,))[0]
+
+    @property
+    def status(self) -> JobState | None:
+        """The job's state; None where the job is unknown (never enqueued here, or no longer kept)."""
+        record = self.record()
+        return record.state if record else None
+
+    def done(self) -> bool:
+        """Return whether the job has finished, well or not. A job that is no longer kept has finished."""
+        record = self.record()
+        return record is None or record.state.finished
+
+    @property
+    def progress(self) -> Progress | None:
+        """What the running code last said by ``current_job().progress(done, total)``."""
+        record = self.record()
+        return record.progress if record else None
+
+    def cancel(self) -> bool:
+        """Cancel the job if it is queued, ask it to stop if it runs; return whether that was possible."""
+        return bool(self._records.change((self.id,), "cancel"))
+
+    def retry(self) -> bool:
+        """Queue a finished job again, with all its attempts; return whether that was possible."""
+        return bool(self._records.change((self.id,), "retry"))
+
+    def result(self, timeout: float | None = None) -> R:
+        """Wait for the job to finish and return what its function returned, as the annotated type.
+
+        `timeout` is in seconds. Raises JobFailed, JobCancelled, JobExpired, ResultTimeout, JobUnknown, or
+        ResultNotKept where the task keeps no results.
+        """
+        self._refuse_not_kept()
+        return self._unwrap(wait_finished(self._records, self.id, timeout))
+
+    def __await__(self) -> Generator[Any, None, R]:
+        return self._wait().__await__()
+
+    async def _wait(self) -> R:
+        self._refuse_not_kept()
+        return self._unwrap(await asyncio.wrap_future(self._records.watch(self.id)))
+
+    def _refuse_not_kept(self) -> None:
+        if self._results != "all":
+            raise ResultNotKept(
+                f"job {self.id}: its task has results={self._results!r}, so a result is never kept; "
+                "declare it with results='all' to wait for results"
+            )
+
+    def _unwrap(self, record: JobRecord | None) -> R:
+        if record is None:
+            raise JobUnknown(
+                f"job {self.id} is not known: never enqueued here, or its record is no longer kept"
+            )
+        if record.state is JobState.SUCCEEDED:
+            return decode_value(record.result or NONE, self._returns)  # type: ignore[no-any-return]
+        raise failure(record)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JobHandle) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<JobHandle {self.id}>"
+
+
+def failure(record: JobRecord) -> Exception:
+    """Return the exception that tells how a finished job did not succeed."""
+    if record.state is JobState.EXPIRED:
+        return JobExpired(f"job {record.id} ({record.task}) was not started before it expired")
+    if record.state is JobState.CANCELLED:
+        return JobCancelled(f"job {record.id} ({record.task}) was cancelled")
+    if not record.errors:
+        return JobFailed(f"job {record.id} ({record.task}) failed")
+    last = record.errors[-1]
+    message = f"{record.task} failed after {record.attempt} attempt(s): {last.type}: {last.message}"
+    if last.traceback:
+        message += "\n\nIn the worker:\n" + last.traceback.rstrip()
+    return JobFailed(message, last.type, last.message, last.traceback)
+
+
+def wait_finished(records: Records, id: JobId, timeout: float | None) -> JobRecord | None:
+    """Return the record of a job once it has finished, or None where it is unknown. Raises ResultTimeout."""
+    start = time.monotonic()
+    while True:
+        record = records.load((id,))[0]
+        if record is None or record.state.finished:
+            return record
+        waited = time.monotonic() - start
+        left = 60.0 if timeout is None else timeout - waited
+        if left <= 0:
+            raise ResultTimeout(f"job {id} ({record.task}) is still {record.state} after {timeout:g} s")
+        records.wait_change(min(left, 60.0))
+        time.sleep(min(0.02, waited / 10, left))  # the longer it takes, the less a little more matters

@@ -1,0 +1,483 @@
+"""The worker: lease, dispatch, extend, settle, drain. It knows its broker and executors only as ports.
+
+One thread, the pump, makes every call that moves jobs. It waits on one inbox, to which executors hand what has
+ended, the watcher says that there may be work, and `stop` says that it is over. Two more threads serve it:
+the watcher sits in `broker.wait`, the keeper extends leases and tidies up.
+"""
+
+import os
+import queue
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from .errors import BrokerError
+from .events import (
+    BrokerTrouble,
+    EventBus,
+    JobCancelled,
+    JobEvent,
+    JobFailed,
+    JobRetried,
+    JobSnoozed,
+    JobStarted,
+    JobSucceeded,
+    LeaseLost,
+    WorkerStarted,
+    WorkerStopped,
+    log,
+)
+from .execution import Environment, Execution
+from .job import JobId
+from .outcome import HAND_BACK, Cancel, Done, Fail, Retry, Snooze
+from .ports import Broker, Executor, Lease, Settlement, WorkerInfo
+from .task import Task
+
+Kind = Literal["thread", "async", "process"]
+READ_AHEAD_SECONDS = 0.02
+"""How long the jobs that are leased ahead of their turn may take, by the present rate."""
+READ_AHEAD_JOBS = 400
+HOSTAGE_SECONDS = 0.5
+"""Jobs leased ahead are handed back where nothing has ended for this long."""
+GATHER_SECONDS = 0.005
+"""For how long results may gather while there is more to do."""
+KEEPER_SECONDS = 1.0
+PRUNE_SECONDS = 10.0
+PRUNE_JOBS = 2000
+TROUBLE_SECONDS = (0.05, 5.0)
+"""First and longest wait between attempts to reach a broker that fails."""
+
+
+class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a worker behaves; times in seconds."""
+
+    queues: tuple[str, ...]
+    lease: float = 30.0
+    grace: float = 30.0
+    until_empty: bool = False
+    max_jobs: int | None = None
+    max_memory: int | None = None
+    """Bytes of resident memory after which the worker ends, for its parent to start a fresh one."""
+
+
+class WorkerReport(msgspec.Struct, frozen=True):
+    """What a worker did, when it has ended."""
+
+    processed: int
+    recycle: bool
+    """It ended because of `max_jobs` or `max_memory`."""
+
+
+def kind_of(task: Task[..., Any]) -> Kind:
+    """Return which executor runs this task."""
+    if task.options.process:
+        return "process"
+    return "async" if task.is_async else "thread"
+
+
+class Worker:
+    """Serves queues until it is stopped, until they are empty, or until it is due to be recycled."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        environment: Environment,
+        executors: Mapping[Kind, Executor],
+        options: WorkerOptions,
+        events: EventBus,
+    ) -> None:
+        self._broker = broker
+        self._environment = environment
+        self._executors = executors
+        self._options = options
+        self._events = events
+        self.id = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}"
+        self.processed = 0
+        self._slots = sum(executor.slots for executor in executors.values())
+        self._inbox: queue.SimpleQueue[Execution | None] = queue.SimpleQueue()
+        self._in_flight: dict[JobId, Execution] = {}
+        self._unsettled: list[Settlement] = []
+        self._work_expected = True
+        self._watching = False
+        self._watch_requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._rate = 0.0
+        self._last_end = time.monotonic()
+        self._stopping = threading.Event()
+        self._hurry = threading.Event()
+        self._ended = threading.Event()
+        self._trouble = 0.0
+        self._recycle = False
+        self._started = time.time()
+        self._turn_of_queue = 0
+
+    # -- from outside ---------------------------------------------------------------------------------------
+
+    def stop(self, now: bool = False) -> None:
+        """Stop leasing, let running jobs end within the grace time, and hand the rest back; `now` waits for none."""
+        self._stopping.set()
+        if now:
+            self._hurry.set()
+        self._inbox.put(None)
+
+    def run(self) -> WorkerReport:
+        """Serve until it is over. Blocks."""
+        for executor in self._executors.values():
+            executor.start(self._inbox.put)
+        helpers = [threading.Thread(target=t, name=n, daemon=True) for n, t in self._helpers()]
+        for helper in helpers:
+            helper.start()
+        self._events.emit(WorkerStarted(self.id))
+        try:
+            while not self._over():
+                self._turn()
+            self._drain()
+        finally:
+            self._end(helpers)
+        return WorkerReport(self.processed, self._recycle)
+
+    # -- the pump -------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """Settle what has ended and lease what there is room for, in one exchange; then wait for something."""
+        room = self._room() if self._work_expected else 0
+        if self._unsettled or room:
+            self._exchange(room)
+        if self._options.until_empty and self._is_empty():
+            self._stopping.set()
+            return
+        self._watch_if_idle()
+        self._collect()
+
+    def _exchange(self, room: int) -> None:
+        settlements, self._unsettled = self._unsettled, []
+        try:
+            if room:
+                leases = self._broker.exchange(
+                    settlements, self.id, self._queues_in_turn(), room, self._options.lease
+                )
+                self._work_expected = len(leases) >= room
+                self._dispatch(leases)
+            else:
+                self._broker.settle(settlements)
+        except BrokerError as error:
+            self._unsettled = settlements + self._unsettled
+            self._wait_out(error)
+        else:
+            self._trouble = 0.0
+
+    def _dispatch(self, leases: Sequence[Lease]) -> None:
+        by_kind: dict[Kind, list[Execution]] = {}
+        for lease in leases:
+            execution = Execution(lease, self._environment)
+            if not execution.prepare():
+                self._conclude(execution)
+                continue
+            self._in_flight[lease.id] = execution
+            by_kind.setdefault(kind_of(execution.task), []).append(execution)  # type: ignore[arg-type]
+        if self._events.wanted(JobStarted):
+            for execution in self._in_flight.values():
+                self._events.emit(_event(JobStarted, execution))
+        for kind, executions in by_kind.items():
+            self._executors[kind].submit(executions)
+
+    def _collect(self) -> None:
+        """Wait until something has ended or may have begun, and take all that has ended."""
+        first = self._next(self._patience())
+        if first is None and self._inbox.empty():
+            self._free_hostages()
+            return
+        self._let_gather()
+        ended = self._take_ended(first)
+        self._measure(len(ended))
+        for execution in ended:
+            del self._in_flight[execution.lease.id]
+            self._conclude(execution)
+
+    def _let_gather(self) -> None:
+        """Let results gather while the executors work off half of what was leased ahead: fewer, larger exchanges."""
+        half = self._backlog() // 2
+        end = time.monotonic() + GATHER_SECONDS
+        while self._backlog() > half and time.monotonic() < end:
+            time.sleep(GATHER_SECONDS / 10)
+
+    def _next(self, patience: float | None) -> Execution | None:
+        try:
+            return self._inbox.get(timeout=patience)
+        except queue.Empty:
+            return None
+
+    def _take_ended(self, first: Execution | None) -> list[Execution]:
+        ended = [] if first is None else [first]
+        for _ in range(self._inbox.qsize()):
+            execution = self._inbox.get_nowait()
+            if execution is not None:
+                ended.append(execution)
+        return ended
+
+    def _conclude(self, execution: Execution) -> None:
+        """Note the outcome for the next exchange, and tell those who listen."""
+        self._unsettled.append(execution.settlement())
+        self.processed += 1
+        event = _OUTCOME_EVENTS.get(type(execution.outcome))
+        if event is not None and self._events.wanted(event[0]):
+            self._events.emit(event[1](execution))
+
+    # -- how much to lease ------------------------------------------------------------------------------------
+
+    def _room(self) -> int:
+        """Return how many jobs to lease: the free slots, and as many ahead as take `READ_AHEAD_SECONDS`."""
+        ahead = min(READ_AHEAD_JOBS, int(self._rate * READ_AHEAD_SECONDS))
+        free = self._slots - len(self._in_flight)
+        room = free + ahead
+        if room < ahead // 2 and free <= 0:
+            return 0  # half the read-ahead is still there: a larger batch later is cheaper
+        if self._options.max_jobs is not None:
+            room = min(room, self._options.max_jobs - self.processed - len(self._in_flight))
+        return max(0, room)
+
+    def _measure(self, ended: int) -> None:
+        if not ended:
+            return
+        now = time.monotonic()
+        rate = ended / max(1e-5, now - self._last_end)
+        self._rate = rate if self._rate == 0.0 else (self._rate + rate) / 2
+        self._last_end = now
+
+    def _backlog(self) -> int:
+        return sum(executor.backlog() for executor in self._executors.values())
+
+    def _free_hostages(self) -> None:
+        """Hand back jobs that were leased ahead, where those that run take longer than was thought."""
+        if not self._backlog() or time.monotonic() - self._last_end < HOSTAGE_SECONDS:
+            return
+        self._rate = 0.0
+        self._hand_back([e for executor in self._executors.values() for e in executor.withdraw()])
+
+    def _hand_back(self, executions: Sequence[Execution]) -> None:
+        for execution in executions:
+            self._in_flight.pop(execution.lease.id, None)
+            self._unsettled.append(Settlement(execution.lease, HAND_BACK))
+
+    def _queues_in_turn(self) -> Sequence[str]:
+        """Return the queues, another one first each time, so that none starves."""
+        queues = self._options.queues
+        if len(queues) == 1:
+            return queues
+        self._turn_of_queue = (self._turn_of_queue + 1) % len(queues)
+        return queues[self._turn_of_queue :] + queues[: self._turn_of_queue]
+
+    # -- waiting ------------------------------------------------------------------------------------------------
+
+    def _patience(self) -> float | None:
+        """Return for how long the inbox may stay silent; None: for ever."""
+        if self._unsettled or (self._work_expected and self._room()):
+            return 0.0
+        return HOSTAGE_SECONDS if self._backlog() else None
+
+    def _watch_if_idle(self) -> None:
+        if not (self._work_expected or self._watching or self._is_full()):
+            self._watching = True
+            self._watch_requests.put(True)
+
+    def _is_full(self) -> bool:
+        return len(self._in_flight) >= self._slots
+
+    def _watch(self) -> None:
+        """Tell the pump when there may be work (a thread of its own)."""
+        while self._watch_requests.get():
+            try:
+                self._broker.wait(self._options.queues, self._options.lease / 2)
+            except BrokerError:
+                self._stopping.wait(1.0)
+            self._watching = False
+            self._work_expected = True
+            self._inbox.put(None)
+
+    def _is_empty(self) -> bool:
+        return not (self._work_expected or self._in_flight or self._unsettled)
+
+    def _over(self) -> bool:
+        if self._options.max_jobs is not None and self.processed >= self._options.max_jobs:
+            self._recycle = True
+        return self._stopping.is_set() or self._recycle
+
+    def _wait_out(self, error: BrokerError) -> None:
+        """Wait a little longer each time the broker fails; what has ended is kept and settled later."""
+        shortest, longest = TROUBLE_SECONDS
+        self._trouble = min(longest, max(shortest, self._trouble * 2))
+        self._events.emit(BrokerTrouble(str(error), self._trouble))
+        self._stopping.wait(self._trouble * random.uniform(0.75, 1.25))  # noqa: S311
+
+    # -- the keeper ---------------------------------------------------------------------------------------------
+
+    def _helpers(self) -> list[tuple[str, Callable[[], None]]]:
+        return [("worklist-watcher", self._watch), ("worklist-keeper", self._keep)]
+
+    def _keep(self) -> None:
+        """Extend leases, hear of cancellations, report progress and prune, until the pump has ended."""
+        extended = 0.0
+        pruned = time.monotonic() + random.uniform(0, PRUNE_SECONDS)  # noqa: S311
+        interval = min(KEEPER_SECONDS, self._options.lease / 6)
+        while not self._ended.wait(interval):
+            now = time.monotonic()
+            try:
+                self._report_progress()
+                if self._in_flight or now - extended > self._options.lease / 3:
+                    self._extend()
+                    extended = now
+                if now - pruned > PRUNE_SECONDS:
+                    self._broker.prune(PRUNE_JOBS)
+                    pruned = now
+            except BrokerError as error:
+                log.warning("could not renew leases: %s", error)
+            self._watch_memory()
+
+    def _extend(self) -> None:
+        held = list(self._in_flight.values())
+        extended = self._broker.extend(
+            self.info(), [execution.lease for execution in held], self._options.lease
+        )
+        for execution in held:
+            if execution.lease.number in extended.lost and execution.lease.id in self._in_flight:
+                self._abort(execution, Snooze(0))
+                if self._events.wanted(LeaseLost):
+                    self._events.emit(_event(LeaseLost, execution))
+            elif execution.lease.id in extended.cancelled:
+                self._abort(execution, Cancel("cancelled on request"))
+
+    def _abort(self, execution: Execution, reason: Cancel | Snooze) -> None:
+        if execution.abort_reason is None and execution.task is not None:
+            execution.abort_reason = reason
+            self._executors[kind_of(execution.task)].abort(execution, reason)
+
+    def _report_progress(self) -> None:
+        updates = [(e.lease, e.progress) for e in list(self._in_flight.values()) if e.progress is not None]
+        if updates:
+            self._broker.report(updates)
+
+    def _watch_memory(self) -> None:
+        if self._options.max_memory is not None and resident_memory() > self._options.max_memory:
+            self._recycle = True
+            self._inbox.put(None)
+
+    def info(self) -> WorkerInfo:
+        """Return this worker as others are to see it."""
+        return WorkerInfo(
+            id=self.id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            queues=tuple(self._options.queues),
+            slots=self._slots,
+            started=self._started,
+            running=min(self._slots, len(self._in_flight)),
+            processed=self.processed,
+        )
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        """Hand back what has not started, wait for what runs, and hand back what did not end in time."""
+        self._hand_back([e for executor in self._executors.values() for e in executor.withdraw()])
+        deadline = time.monotonic() + self._options.grace
+        while self._in_flight and time.monotonic() < deadline and not self._hurry.is_set():
+            self._exchange(0)
+            first = self._next(min(0.2, max(0.0, deadline - time.monotonic())))
+            for execution in self._take_ended(first):
+                self._in_flight.pop(execution.lease.id, None)
+                self._conclude(execution)
+        for execution in list(self._in_flight.values()):
+            self._abort(execution, HAND_BACK)
+        self._hand_back(list(self._in_flight.values()))
+        self._settle_last()
+
+    def _settle_last(self) -> None:
+        for _ in range(20):
+            if not self._unsettled:
+                return
+            self._exchange(0)
+            if self._unsettled:
+                time.sleep(min(0.5, self._trouble))
+        log.error("%d outcomes could not be written down; their jobs will be run again", len(self._unsettled))
+
+    def _end(self, helpers: Sequence[threading.Thread]) -> None:
+        self._stopping.set()
+        self._ended.set()
+        self._watch_requests.put(False)
+        for executor in self._executors.values():
+            executor.stop()
+        end = time.monotonic() + 2.0
+        while any(helper.is_alive() for helper in helpers) and time.monotonic() < end:
+            self._broker.wake()
+            helpers[0].join(timeout=0.02)
+        try:
+            self._broker.goodbye(self.id)
+        except BrokerError as error:
+            log.warning("could not sign off: %s", error)
+        self._events.emit(WorkerStopped(self.id, self.processed))
+
+
+def resident_memory() -> int:
+    """Return the bytes of memory that this process holds now; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return _peak_memory()
+
+
+def _peak_memory() -> int:
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if os.uname().sysname == "Darwin" else peak * 1024
+
+
+def _event(kind: type[JobEvent], execution: Execution, **more: Any) -> JobEvent:
+    return kind(
+        id=execution.lease.id,
+        task=execution.task_name,
+        attempt=execution.lease.attempt,
+        seconds=execution.seconds,
+        **more,
+    )
+
+
+def _retried(execution: Execution) -> JobEvent:
+    outcome = execution.outcome
+    assert isinstance(outcome, Retry)
+    return _event(JobRetried, execution, error=outcome.error, delay=outcome.delay or 0.0)
+
+
+def _failed(execution: Execution) -> JobEvent:
+    assert isinstance(execution.outcome, Fail)
+    return _event(JobFailed, execution, error=execution.outcome.error)
+
+
+def _snoozed(execution: Execution) -> JobEvent:
+    assert isinstance(execution.outcome, Snooze)
+    return _event(JobSnoozed, execution, delay=execution.outcome.delay)
+
+
+def _cancelled(execution: Execution) -> JobEvent:
+    assert isinstance(execution.outcome, Cancel)
+    return _event(JobCancelled, execution, reason=execution.outcome.reason)
+
+
+def _succeeded(execution: Execution) -> JobEvent:
+    return _event(JobSucceeded, execution)
+
+
+_OUTCOME_EVENTS: dict[type, tuple[type[JobEvent], Callable[[Execution], JobEvent]]] = {
+    Done: (JobSucceeded, _succeeded),
+    Retry: (JobRetried, _retried),
+    Fail: (JobFailed, _failed),
+    Snooze: (JobSnoozed, _snoozed),
+    Cancel: (JobCancelled, _cancelled),
+}
