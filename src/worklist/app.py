@@ -55,9 +55,7 @@ def _refuse_options(scheme: str, options: dict[str, str], known: Sequence[str]) 
     for name in options:
         if name not in known:
             listed = f"known are {', '.join(known)}" if known else "it takes none"
-            raise ConfigError(
-                f"{scheme}:// URLs have no option {name!r}{did_you_mean(name, known)}; {listed}"
-            )
+            raise ConfigError(f"{scheme}:// URLs have no option {name!r}{did_you_mean(name, known)}; {listed}")
 
 
 _OPENERS: dict[str, Callable[[str, dict[str, str], Codec], Store]] = {
@@ -71,9 +69,7 @@ class BrokerUrl:
 
     def __init__(self, url: str) -> None:
         if not isinstance(url, str) or ":" not in url:
-            raise ConfigError(
-                f"the URL is {url!r}; expected something like sqlite:///worklist.db or memory://"
-            )
+            raise ConfigError(f"the URL is {url!r}; expected something like sqlite:///worklist.db or memory://")
         parts = urlsplit(url)
         self.scheme = parts.scheme
         if self.scheme not in _OPENERS:
@@ -131,9 +127,7 @@ class Worklist:
         self.max_payload = size(setting("max_payload", max_payload), "max_payload")
         self.lease = seconds(setting("lease", lease), "lease")
         if self.lease < 0.5:
-            raise ConfigError(
-                f"lease is {self.lease:g} s; expected at least half a second, to be renewed in time"
-            )
+            raise ConfigError(f"lease is {self.lease:g} s; expected at least half a second, to be renewed in time")
         self._defaults = TaskOptions().changed(
             {
                 "results": setting("results", results),
@@ -174,9 +168,7 @@ class Worklist:
             raise ConfigError(f"@app.task got {function!r}; expected a function")
         return self._register(function, name, options)
 
-    def _register(
-        self, function: Callable[..., Any], name: str | None, options: dict[str, Any]
-    ) -> Task[..., Any]:
+    def _register(self, function: Callable[..., Any], name: str | None, options: dict[str, Any]) -> Task[..., Any]:
         name = name or f"{function.__module__}.{function.__qualname__}".replace(".<locals>", "")
         if name in self.tasks:
             there = inspect.unwrap(self.tasks[name].function)
@@ -192,9 +184,7 @@ class Worklist:
     def middleware(self, function: Middleware) -> Middleware:
         """Register a generator function that runs around every job; the first registered is the outermost."""
         if not inspect.isgeneratorfunction(function):
-            raise ConfigError(
-                f"middleware {function!r} is no generator function; it has to yield exactly once"
-            )
+            raise ConfigError(f"middleware {function!r} is no generator function; it has to yield exactly once")
         self._middlewares.append(function)
         self.environment.around = compose(self._middlewares)
         return function

@@ -332,9 +332,7 @@ class ProcessExecutor:
         except CancelledError:
             execution.fail(JobAborted())
         except ProcessExpired as error:
-            execution.fail(
-                ChildDied(f"the child process that ran the job died with exit code {error.exitcode}")
-            )
+            execution.fail(ChildDied(f"the child process that ran the job died with exit code {error.exitcode}"))
         except Exception as error:
             execution.fail(ChildDied(f"the job could not be run in a child process: {error}"))
         with self._lock:

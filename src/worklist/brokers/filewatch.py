@@ -9,7 +9,8 @@ import os
 import select
 import sys
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 _IN_MODIFY = 0x2
 _POLL_SECONDS = 0.005
@@ -30,14 +31,16 @@ class FileWatch(Protocol):
 
 def watch_file(path: str) -> FileWatch:
     """Return the best watch that this system has."""
+    try:
+        return _best_watch()(path)
+    except OSError:  # no descriptors left, such as fs.inotify.max_user_instances
+        return _PollWatch(path)
+
+
+def _best_watch() -> Callable[[str], FileWatch]:
     if sys.platform == "linux":
-        try:
-            return _InotifyWatch(path)
-        except OSError:  # no instances left: fs.inotify.max_user_instances
-            return _PollWatch(path)
-    if hasattr(select, "kqueue"):
-        return _KqueueWatch(path)
-    return _PollWatch(path)
+        return _InotifyWatch
+    return _KqueueWatch if hasattr(select, "kqueue") else _PollWatch
 
 
 class _Pipe:
@@ -99,14 +102,15 @@ class _KqueueWatch:
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_RDONLY)
         self._pipe = _Pipe()
-        self._queue = select.kqueue()
-        writes = select.kevent(
+        system: Any = select  # these names exist on BSD and macOS alone
+        self._queue = system.kqueue()
+        writes = system.kevent(
             self._file,
-            select.KQ_FILTER_VNODE,
-            select.KQ_EV_ADD | select.KQ_EV_CLEAR,
-            select.KQ_NOTE_WRITE | select.KQ_NOTE_EXTEND,
+            system.KQ_FILTER_VNODE,
+            system.KQ_EV_ADD | system.KQ_EV_CLEAR,
+            system.KQ_NOTE_WRITE | system.KQ_NOTE_EXTEND,
         )
-        pokes = select.kevent(self._pipe.read, select.KQ_FILTER_READ, select.KQ_EV_ADD)
+        pokes = system.kevent(self._pipe.read, system.KQ_FILTER_READ, system.KQ_EV_ADD)
         self._queue.control([writes, pokes], 0)
         self._closed = False
 

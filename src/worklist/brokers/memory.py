@@ -79,9 +79,7 @@ class MemoryBroker:
         self._numbers = itertools.count(1)
         self._rows: dict[int, _Row] = {}
         self._by_id: dict[JobId, _Row] = {}
-        self._ready: dict[
-            str, list[tuple[int, int]]
-        ] = {}  # heaps of (-priority, token); stale entries are skipped
+        self._ready: dict[str, list[tuple[int, int]]] = {}  # heaps of (-priority, token); stale entries are skipped
         self._delayed: list[tuple[float, int]] = []
         self._leases: dict[int, _Held] = {}
         self._keys: dict[str, tuple[JobId, float]] = {}  # key -> (holder, until); 0 until it has finished
@@ -207,9 +205,7 @@ class MemoryBroker:
                 held = self._held(lease.number, worker.id)
                 if held is not None:
                     held.until = now + seconds
-            cancelled = {
-                row.job.id for row in map(self._leased_row, leases) if row is not None and row.cancelling
-            }
+            cancelled = {row.job.id for row in map(self._leased_row, leases) if row is not None and row.cancelling}
             return Extended(frozenset(lost), frozenset(cancelled))
 
     def _held(self, number: int, worker: str) -> _Held | None:
@@ -218,9 +214,7 @@ class MemoryBroker:
 
     def _leased_row(self, lease: Lease) -> _Row | None:
         row = self._rows.get(lease.token)
-        return (
-            row if row is not None and row.state is JobState.RUNNING and row.number == lease.number else None
-        )
+        return row if row is not None and row.state is JobState.RUNNING and row.number == lease.number else None
 
     # -- settling -------------------------------------------------------------------------------------------
 

@@ -139,10 +139,7 @@ class SqliteBroker:
         jobs = str([row[1] for row in rows])
         number = db.execute(SQL["hold"], (worker, now + seconds, jobs)).lastrowid or 0
         db.execute(SQL["start"], (number, now, jobs))
-        return [
-            Lease(id, seq, body, attempt, lost, number, key)
-            for id, seq, body, attempt, lost, _, key, _ in rows
-        ]
+        return [Lease(id, seq, body, attempt, lost, number, key) for id, seq, body, attempt, lost, _, key, _ in rows]
 
     def _do_chores(self, db: Connection, now: float) -> set[str]:
         """See to lapsed leases and jobs that have become due; return the paused queues."""
@@ -319,20 +316,14 @@ class SqliteBroker:
 
     def _retain(self, db: Connection, kept: dict[float, list[int]], now: float) -> None:
         """Note which jobs are to be removed when."""
-        db.executemany(
-            SQL["retain"], [(now + keep, now, str(tokens)) for keep, tokens in kept.items() if tokens]
-        )
+        db.executemany(SQL["retain"], [(now + keep, now, str(tokens)) for keep, tokens in kept.items() if tokens])
 
     def _emptied(self, settlements: Sequence[Settlement]) -> list[int]:
         """Return the lease numbers of which nothing is left once these are settled."""
         settled: defaultdict[int, set[int]] = defaultdict(set)
         for settlement in settlements:
             settled[settlement.lease.number].add(settlement.lease.token)
-        return [
-            number
-            for number, tokens in settled.items()
-            if number in self._held and self._held[number] <= tokens
-        ]
+        return [number for number, tokens in settled.items() if number in self._held and self._held[number] <= tokens]
 
     def _note(self, settlements: Sequence[Settlement], leases: Sequence[Lease]) -> None:
         """Remember, after the commit, which jobs of which lease are still to be settled."""
@@ -348,9 +339,7 @@ class SqliteBroker:
     def report(self, progress: Sequence[tuple[Lease, Progress]]) -> None:
         """Note the progress of running jobs."""
         with self._file.transaction() as db:
-            db.executemany(
-                SQL["set_progress"], [(_encode(at), lease.token, lease.number) for lease, at in progress]
-            )
+            db.executemany(SQL["set_progress"], [(_encode(at), lease.token, lease.number) for lease, at in progress])
 
     # -- waiting --------------------------------------------------------------------------------------------
 
@@ -459,9 +448,7 @@ class SqliteBroker:
             raise ConfigError(f"a job cannot be changed by {change!r}; expected cancel, retry or delete")
         with self._file.transaction() as db:
             now = self._clock()
-            rows = itertools.chain.from_iterable(
-                db.execute(SQL["changeable"], (id,)).fetchall() for id in ids
-            )
+            rows = itertools.chain.from_iterable(db.execute(SQL["changeable"], (id,)).fetchall() for id in ids)
             return [row[1] for row in rows if actions[change](db, row, now)]
 
     def _cancel(self, db: Connection, row: tuple[Any, ...], now: float) -> bool:

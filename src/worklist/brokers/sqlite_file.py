@@ -63,9 +63,7 @@ class SqliteFile:
             self._reader = self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(
-            self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
-        )
+        db = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256)
         db.execute("PRAGMA page_size = 1024")  # a commit writes whole pages, and a job touches three of them
         db.execute(f"PRAGMA synchronous = {self._durability.upper()}")
         db.execute("PRAGMA cache_size = -32768")  # KiB
@@ -76,13 +74,9 @@ class SqliteFile:
     def _refuse_bad_place(self) -> None:
         folder = self.path.parent
         if self.path.is_dir():
-            raise BrokerError(
-                f"{self.path} is a folder; expected the path of a file, such as {self.path}/worklist.db"
-            )
+            raise BrokerError(f"{self.path} is a folder; expected the path of a file, such as {self.path}/worklist.db")
         if not folder.is_dir():
-            raise BrokerError(
-                f"{self.path} cannot be created: the folder {folder} does not exist; create it first"
-            )
+            raise BrokerError(f"{self.path} cannot be created: the folder {folder} does not exist; create it first")
         if not os.access(folder, os.W_OK):
             raise ReadOnlyStore(
                 f"{self.path} cannot be used: the folder {folder} cannot be written, and SQLite keeps files beside "

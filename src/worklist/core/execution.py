@@ -136,9 +136,9 @@ class Execution:
             self.outcome = reason if isinstance(reason, Cancel | Snooze) else HAND_BACK
             return
         if isinstance(error, TimeLimitExceeded):
-            error = TimeLimitExceeded(
-                f"ran longer than its time limit of {self.options.timeout:g} s"
-            ).with_traceback(error.__traceback__)
+            error = TimeLimitExceeded(f"ran longer than its time limit of {self.options.timeout:g} s").with_traceback(
+                error.__traceback__
+            )
         if isinstance(error, ResultEncodingError):
             self.outcome = Fail(describe(error, self.lease.attempt, time.time()))
             return

@@ -22,7 +22,7 @@ from .job import JobId, JobRecord, JobState, Progress
 from .outcome import NONE
 from .ports import Change, ResultsPolicy
 
-R = TypeVar("R", covariant=True)
+R = TypeVar("R")
 
 
 class Records(Protocol):
@@ -46,9 +46,7 @@ class JobHandle(Generic[R]):
 
     __slots__ = ("_records", "_results", "_returns", "id")
 
-    def __init__(
-        self, id: JobId, records: Records, returns: Any = Any, results: ResultsPolicy = "all"
-    ) -> None:
+    def __init__(self, id: JobId, records: Records, returns: Any = Any, results: ResultsPolicy = "all") -> None:
         self.id = id
         self._records = records
         self._returns = returns
@@ -108,9 +106,7 @@ class JobHandle(Generic[R]):
 
     def _unwrap(self, record: JobRecord | None) -> R:
         if record is None:
-            raise JobUnknown(
-                f"job {self.id} is not known: never enqueued here, or its record is no longer kept"
-            )
+            raise JobUnknown(f"job {self.id} is not known: never enqueued here, or its record is no longer kept")
         if record.state is JobState.SUCCEEDED:
             return decode_value(record.result or NONE, self._returns)  # type: ignore[no-any-return]
         raise failure(record)

@@ -39,7 +39,7 @@ class Fail(msgspec.Struct, frozen=True):
     error: ErrorInfo
 
 
-class Retry(Exception):  # noqa: N818 - an outcome that can be raised, not an error
+class Retry(Exception):
     """Raise it in a task to be run again after `delay` (default: the task's back-off). Counts as an attempt."""
 
     def __init__(self, delay: Duration | None = None, *, reason: str = "") -> None:
@@ -48,7 +48,7 @@ class Retry(Exception):  # noqa: N818 - an outcome that can be raised, not an er
         self.error: ErrorInfo | None = None
 
 
-class Snooze(Exception):  # noqa: N818
+class Snooze(Exception):
     """Raise it in a task to be run again after `delay`, without counting the attempt."""
 
     def __init__(self, delay: Duration) -> None:
@@ -59,7 +59,7 @@ class Snooze(Exception):  # noqa: N818
         return Snooze, (self.delay,)
 
 
-class Cancel(Exception):  # noqa: N818
+class Cancel(Exception):
     """Raise it in a task to end the job as cancelled, without a retry."""
 
     def __init__(self, reason: str = "the task cancelled itself") -> None:
@@ -108,14 +108,10 @@ def as_backoff(rule: BackoffRule) -> Backoff | Callable[[int, BaseException], fl
     if isinstance(rule, str):
         if rule in _NAMED:
             return _NAMED[rule]
-        raise ConfigError(
-            f"backoff is {rule!r}; expected one of {', '.join(_NAMED)}{did_you_mean(rule, _NAMED)}"
-        )
+        raise ConfigError(f"backoff is {rule!r}; expected one of {', '.join(_NAMED)}{did_you_mean(rule, _NAMED)}")
     if isinstance(rule, Sequence):
         if not rule:
-            raise ConfigError(
-                "backoff is an empty list; expected the seconds before each retry, such as [1, 10, 60]"
-            )
+            raise ConfigError("backoff is an empty list; expected the seconds before each retry, such as [1, 10, 60]")
         return Backoff(steps=tuple(seconds(step, "backoff") for step in rule), jitter=False)
     return Backoff(base=seconds(rule, "backoff"), factor=1.0)
 
@@ -132,9 +128,7 @@ def describe(error: BaseException, attempt: int, at: float) -> ErrorInfo:
 
 def lost_worker(worker: str | None, attempt: int, at: float) -> ErrorInfo:
     """Return the record of an attempt that ended with the death or the silence of its worker."""
-    return ErrorInfo(
-        "WorkerLost", f"worker {worker} gave no sign of life until its lease lapsed", "", attempt, at
-    )
+    return ErrorInfo("WorkerLost", f"worker {worker} gave no sign of life until its lease lapsed", "", attempt, at)
 
 
 def decide(error: BaseException, failures: int, attempt: int, at: float, options: "TaskOptions") -> Outcome:
@@ -163,9 +157,7 @@ def _retryable(error: BaseException, options: "TaskOptions") -> bool:
     return isinstance(error, options.retry_on)
 
 
-def _wait(
-    backoff: Backoff | Callable[[int, BaseException], float], retry: int, error: BaseException
-) -> float:
+def _wait(backoff: Backoff | Callable[[int, BaseException], float], retry: int, error: BaseException) -> float:
     if isinstance(backoff, Backoff):
         return backoff.wait(retry)
     try:

@@ -42,11 +42,7 @@ class Signature:
     def encode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
         """Return the arguments of a call as bytes. Raises ArgumentError where they do not fit."""
         try:
-            bound = (
-                self._struct(**self._spread(args, kwargs))
-                if self._variadic
-                else self._struct(*args, **kwargs)
-            )
+            bound = self._struct(**self._spread(args, kwargs)) if self._variadic else self._struct(*args, **kwargs)
         except TypeError as error:
             raise ArgumentError(self._misfit(error, args, kwargs)) from None
         try:

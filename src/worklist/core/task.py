@@ -148,9 +148,7 @@ def _priority(value: Any, what: str) -> int:
 
 def _queue(value: Any, what: str) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable() or "," in value:
-        raise ConfigError(
-            f"{what} is {value!r}; expected a printable name of 1 to 200 characters without a comma"
-        )
+        raise ConfigError(f"{what} is {value!r}; expected a printable name of 1 to 200 characters without a comma")
     return value
 
 
@@ -174,9 +172,7 @@ def _exceptions(value: Any, what: str) -> tuple[type[BaseException], ...]:
 def _key(value: Any, what: str) -> KeyRule:
     if value is True or callable(value) or (isinstance(value, str) and value):
         return value  # type: ignore[no-any-return]
-    raise ConfigError(
-        f"{what} is {value!r}; expected a string, True (same arguments), or a function of the arguments"
-    )
+    raise ConfigError(f"{what} is {value!r}; expected a string, True (same arguments), or a function of the arguments")
 
 
 def _hold(value: Any, what: str) -> float:
@@ -309,9 +305,7 @@ class Call(Generic[P, R]):
         if callable(rule):
             key: Any = rule(*args, **kwargs)
             if not isinstance(key, str):
-                raise ArgumentError(
-                    f"{self._task.name}(): its key function returned {key!r}; expected a string"
-                )
+                raise ArgumentError(f"{self._task.name}(): its key function returned {key!r}; expected a string")
         else:
             key = hashlib.blake2b(data, digest_size=16).hexdigest() if rule is True else rule
         return f"{self._task.name}:{key}"
@@ -362,9 +356,7 @@ class Task(Call[P, R]):
         _refuse_unsupported(options, who, self.client.capabilities)
         overrides = {name: getattr(options, name) for name in _RUN_TIME if name in settings}
         if not isinstance(overrides.get("backoff", Backoff()), Backoff):
-            raise ConfigError(
-                f"{who}: backoff cannot be a function here, since it travels with the job; name a rule"
-            )
+            raise ConfigError(f"{who}: backoff cannot be a function here, since it travels with the job; name a rule")
         if overrides:
             options = msgspec.structs.replace(options, overrides=msgspec.to_builtins(overrides))
         return Call(self, options)
@@ -372,13 +364,9 @@ class Task(Call[P, R]):
     def _refuse_what_cannot_be(self) -> None:
         who = f"task {self.name!r}"
         if self.options.process and self.is_async:
-            raise ConfigError(
-                f"{who}: process=True is for plain functions; an async one runs on the event loop"
-            )
+            raise ConfigError(f"{who}: process=True is for plain functions; an async one runs on the event loop")
         if self.options.process and "<locals>" in self.__qualname__:
-            raise ConfigError(
-                f"{who}: process=True needs a function at the top of a module, so a child can import it"
-            )
+            raise ConfigError(f"{who}: process=True needs a function at the top of a module, so a child can import it")
         _refuse_unsupported(self.options, who, self.client.capabilities)
 
     def __reduce__(self) -> tuple[Callable[[str, str], Any], tuple[str, str]]:

@@ -27,9 +27,7 @@ def seconds(value: Duration, what: str) -> float:
     elif isinstance(value, int | float) and not isinstance(value, bool):
         number = float(value)
     else:
-        raise ConfigError(
-            f"{what} is {value!r}; expected seconds, a timedelta, or a string such as '90s' or '1h30m'"
-        )
+        raise ConfigError(f"{what} is {value!r}; expected seconds, a timedelta, or a string such as '90s' or '1h30m'")
     if math.isnan(number) or number < 0:
         raise ConfigError(f"{what} is {value!r}; it cannot be negative")
     return number
@@ -43,9 +41,7 @@ def _parse(text: str, what: str) -> float:
     try:
         return float(compact)
     except ValueError:
-        raise ConfigError(
-            f"{what} is {text!r}; expected a duration such as '90s', '5m', '1h30m' or '7d'"
-        ) from None
+        raise ConfigError(f"{what} is {text!r}; expected a duration such as '90s', '5m', '1h30m' or '7d'") from None
 
 
 def size(value: int | str, what: str) -> int:
@@ -54,9 +50,7 @@ def size(value: int | str, what: str) -> int:
         return value
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
-        raise ConfigError(
-            f"{what} is {value!r}; expected bytes as a number or a string such as '64KB' or '1MB'"
-        )
+        raise ConfigError(f"{what} is {value!r}; expected bytes as a number or a string such as '64KB' or '1MB'")
     unit = match[2].lower()
     return int(float(match[1]) * _BYTES[unit if unit.endswith("b") or not unit else unit + "b"])
 

@@ -157,9 +157,7 @@ class Worker:
         settlements, self._unsettled = self._unsettled, []
         try:
             if room:
-                leases = self._broker.exchange(
-                    settlements, self.id, self._queues_in_turn(), room, self._options.lease
-                )
+                leases = self._broker.exchange(settlements, self.id, self._queues_in_turn(), room, self._options.lease)
                 self._work_expected = len(leases) >= room
                 self._dispatch(leases)
             else:
@@ -223,9 +221,9 @@ class Worker:
         """Note the outcome for the next exchange, and tell those who listen."""
         self._unsettled.append(execution.settlement())
         self.processed += 1
-        event = _OUTCOME_EVENTS.get(type(execution.outcome))
-        if event is not None and self._events.wanted(event[0]):
-            self._events.emit(event[1](execution))
+        kind, facts = _OUTCOME_EVENTS[type(execution.outcome)]
+        if self._events.wanted(kind):
+            self._events.emit(_event(kind, execution, **facts(execution.outcome)))
 
     # -- how much to lease ------------------------------------------------------------------------------------
 
@@ -339,9 +337,7 @@ class Worker:
 
     def _extend(self) -> None:
         held = list(self._in_flight.values())
-        extended = self._broker.extend(
-            self.info(), [execution.lease for execution in held], self._options.lease
-        )
+        extended = self._broker.extend(self.info(), [execution.lease for execution in held], self._options.lease)
         for execution in held:
             if execution.lease.number in extended.lost and execution.lease.id in self._in_flight:
                 self._abort(execution, Snooze(0))
@@ -432,7 +428,7 @@ def resident_memory() -> int:
 
 def _peak_memory() -> int:
     try:
-        import resource  # not on Windows
+        import resource  # noqa: PLC0415 - not on Windows
     except ImportError:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -449,35 +445,14 @@ def _event(kind: type[JobEvent], execution: Execution, **more: Any) -> JobEvent:
     )
 
 
-def _retried(execution: Execution) -> JobEvent:
-    outcome = execution.outcome
-    assert isinstance(outcome, Retry)
-    return _event(JobRetried, execution, error=outcome.error, delay=outcome.delay or 0.0)
+def _facts_of_retry(outcome: Retry) -> dict[str, Any]:
+    return {"error": outcome.error, "delay": outcome.delay or 0.0}
 
 
-def _failed(execution: Execution) -> JobEvent:
-    assert isinstance(execution.outcome, Fail)
-    return _event(JobFailed, execution, error=execution.outcome.error)
-
-
-def _snoozed(execution: Execution) -> JobEvent:
-    assert isinstance(execution.outcome, Snooze)
-    return _event(JobSnoozed, execution, delay=execution.outcome.delay)
-
-
-def _cancelled(execution: Execution) -> JobEvent:
-    assert isinstance(execution.outcome, Cancel)
-    return _event(JobCancelled, execution, reason=execution.outcome.reason)
-
-
-def _succeeded(execution: Execution) -> JobEvent:
-    return _event(JobSucceeded, execution)
-
-
-_OUTCOME_EVENTS: dict[type, tuple[type[JobEvent], Callable[[Execution], JobEvent]]] = {
-    Done: (JobSucceeded, _succeeded),
-    Retry: (JobRetried, _retried),
-    Fail: (JobFailed, _failed),
-    Snooze: (JobSnoozed, _snoozed),
-    Cancel: (JobCancelled, _cancelled),
+_OUTCOME_EVENTS: dict[type, tuple[type[JobEvent], Callable[[Any], dict[str, Any]]]] = {
+    Done: (JobSucceeded, lambda _: {}),
+    Retry: (JobRetried, _facts_of_retry),
+    Fail: (JobFailed, lambda outcome: {"error": outcome.error}),
+    Snooze: (JobSnoozed, lambda outcome: {"delay": outcome.delay}),
+    Cancel: (JobCancelled, lambda outcome: {"reason": outcome.reason}),
 }
