@@ -38,7 +38,8 @@ def watch_file(path: str) -> FileWatch:
 
 
 def _best_watch() -> Callable[[str], FileWatch]:
-    if sys.platform == "linux":
+    system: str = sys.platform
+    if system == "linux":
         return _InotifyWatch
     return _KqueueWatch if hasattr(select, "kqueue") else _PollWatch
 
