@@ -2,13 +2,15 @@
 
 import contextlib
 import inspect
+import os
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import FrameType
-from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, Unpack, overload
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .brokers.memory import MemoryBroker
@@ -58,10 +60,16 @@ def _refuse_options(scheme: str, options: dict[str, str], known: Sequence[str]) 
             raise ConfigError(f"{scheme}:// URLs have no option {name!r}{did_you_mean(name, known)}; {listed}")
 
 
-_OPENERS: dict[str, Callable[[str, dict[str, str], Codec], Store]] = {
-    "memory": _open_memory,
-    "sqlite": _open_sqlite,
+class _Adapter(NamedTuple):
+    open: Callable[[str, dict[str, str], Codec], Store]
+    capabilities: Capabilities
+
+
+_ADAPTERS = {
+    "memory": _Adapter(_open_memory, MemoryBroker.capabilities),
+    "sqlite": _Adapter(_open_sqlite, SqliteBroker.capabilities),
 }
+"""The one table from the scheme of a URL to what it opens."""
 
 
 class BrokerUrl:
@@ -72,10 +80,10 @@ class BrokerUrl:
             raise ConfigError(f"the URL is {url!r}; expected something like sqlite:///worklist.db or memory://")
         parts = urlsplit(url)
         self.scheme = parts.scheme
-        if self.scheme not in _OPENERS:
+        if self.scheme not in _ADAPTERS:
             raise ConfigError(
-                f"no broker for {self.scheme}:// URLs{did_you_mean(self.scheme, _OPENERS)}; "
-                f"known are {', '.join(f'{scheme}://' for scheme in sorted(_OPENERS))}"
+                f"no broker for {self.scheme}:// URLs{did_you_mean(self.scheme, _ADAPTERS)}; "
+                f"known are {', '.join(f'{scheme}://' for scheme in sorted(_ADAPTERS))}"
             )
         self.options = dict(parse_qsl(parts.query, keep_blank_values=True))
         self.place = unquote(parts.path)[1:]
@@ -87,7 +95,25 @@ class BrokerUrl:
 
     def open(self, codec: Codec) -> Store:
         """Open it."""
-        return _OPENERS[self.scheme](self.place, self.options, codec)
+        return _ADAPTERS[self.scheme].open(self.place, self.options, codec)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the broker behind it can do."""
+        return _ADAPTERS[self.scheme].capabilities
+
+
+_apps: "weakref.WeakSet[Worklist]" = weakref.WeakSet()
+_of_the_parent: list[object] = []
+
+
+def _after_fork() -> None:
+    for app in list(_apps):
+        app._after_fork()  # noqa: SLF001 - one room
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class _Register(Protocol):
@@ -143,10 +169,21 @@ class Worklist:
         self._middlewares: list[Middleware] = []
         self.events = EventBus()
         self._store: Store | None = None
+        self._inline: Callable[[], object] | None = None
+        self._make_threads_meet()
+        _apps.add(self)
+
+    def _make_threads_meet(self) -> None:
+        """Make what the threads of this process share; a forked child needs its own."""
         self._opening = threading.Lock()
         self._batcher: Batcher[Job, JobId] = Batcher(self._put_now)
-        self._inline: Callable[[], object] | None = None
         self._watcher = ResultWatcher(self)
+
+    def _after_fork(self) -> None:
+        """Leave the parent's connections alone, without closing them, and open others when they are needed."""
+        _of_the_parent.append(self._store)
+        self._store = None
+        self._make_threads_meet()
 
     # -- registering ----------------------------------------------------------------------------------------
 
@@ -230,7 +267,7 @@ class Worklist:
     @property
     def capabilities(self) -> Capabilities:
         """What the broker of this URL can do."""
-        return MemoryBroker.capabilities if self._place.scheme == "memory" else SqliteBroker.capabilities
+        return self._place.capabilities
 
     def put(self, jobs: Sequence[Job]) -> list[JobId]:
         """Put jobs in the broker, together with those that other threads put at this moment."""

@@ -6,8 +6,7 @@ An executor never touches the broker. It calls `finished` with each execution on
 import asyncio
 import ctypes
 import functools
-import heapq
-import itertools
+import math
 import multiprocessing
 import queue
 import threading
@@ -154,31 +153,31 @@ class _Watchdog:
     """One thread that strikes executions whose time is over; started by the first that has a limit."""
 
     def __init__(self) -> None:
-        self._deadlines: list[tuple[float, int, _SlotThread, Execution]] = []
-        self._order = itertools.count()
+        self._armed: dict[_SlotThread, tuple[float, Execution]] = {}
         self._changed = threading.Condition()
+        self._next_look = math.inf
         self._thread: threading.Thread | None = None
         self._stopped = False
 
     def arm(self, slot: _SlotThread, execution: Execution, timeout: float) -> None:
+        """Set the one deadline of a slot. Wakes the watchdog only where it would look too late."""
+        deadline = time.monotonic() + timeout
         with self._changed:
-            entry = (time.monotonic() + timeout, next(self._order), slot, execution)
-            heapq.heappush(self._deadlines, entry)
+            self._armed[slot] = (deadline, execution)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._watch, name="worklist-watchdog", daemon=True)
                 self._thread.start()
-            elif self._deadlines[0] is entry:
+            elif deadline < self._next_look:
                 self._changed.notify()
 
     def _watch(self) -> None:
         with self._changed:
             while not self._stopped:
-                wait = self._deadlines[0][0] - time.monotonic() if self._deadlines else None
-                if wait is None or wait > 0:
-                    self._changed.wait(wait)
-                    continue
-                _, _, slot, execution = heapq.heappop(self._deadlines)
-                slot.strike(execution, TimeLimitExceeded)
+                now = time.monotonic()
+                for slot in [slot for slot, (deadline, _) in self._armed.items() if deadline <= now]:
+                    slot.strike(self._armed.pop(slot)[1], TimeLimitExceeded)
+                self._next_look = min((deadline for deadline, _ in self._armed.values()), default=math.inf)
+                self._changed.wait(None if self._next_look == math.inf else self._next_look - now)
 
     def stop(self) -> None:
         with self._changed:

@@ -8,6 +8,7 @@ its place in the queue. Leases and retention are kept per call, not per job. doc
 import itertools
 import threading
 import time
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -65,7 +66,8 @@ class SqliteBroker:
         self._file = SqliteFile(Path(path), durability, patience)
         self._held: dict[int, set[int]] = {}  # lease number -> jobs of it that this object has yet to settle
         self._watches = threading.local()
-        self._all_watches: list[FileWatch] = []
+        self._all_watches: weakref.WeakSet[FileWatch] = weakref.WeakSet()  # a thread's watch ends with the thread
+        self._watches_lock = threading.Lock()
 
     # -- putting --------------------------------------------------------------------------------------------
 
@@ -365,7 +367,8 @@ class SqliteBroker:
         watch: FileWatch | None = getattr(self._watches, "watch", None)
         if watch is None:
             watch = self._watches.watch = watch_file(f"{self._file.path}-wal")
-            self._all_watches.append(watch)
+            with self._watches_lock:
+                self._all_watches.add(watch)
         return watch
 
     def wait_change(self, seconds: float) -> None:
@@ -377,7 +380,9 @@ class SqliteBroker:
 
     def wake(self) -> None:
         """Make every wait return."""
-        for watch in self._all_watches:
+        with self._watches_lock:
+            watches = list(self._all_watches)
+        for watch in watches:
             watch.poke()
 
     def goodbye(self, worker: str) -> None:
@@ -403,8 +408,7 @@ class SqliteBroker:
 
     def close(self) -> None:
         """Close the file."""
-        for watch in self._all_watches:
-            watch.poke()
+        self.wake()
         self._file.close()
 
     # -- looking --------------------------------------------------------------------------------------------

@@ -33,8 +33,6 @@ _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "afs", "sshfs", "glusterfs", "cep
 _WAIT_STEPS = (0.0001, 0.005)
 T = TypeVar("T")
 
-_leaked: list[object] = []  # connections of a parent process: closing them in a child could hurt the parent's
-
 
 class SqliteFile:
     """One database file in WAL mode. Creates it, with its tables, where it does not exist."""
@@ -49,7 +47,6 @@ class SqliteFile:
     # -- opening --------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._pid = os.getpid()
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         with self._clear_errors():
@@ -114,17 +111,11 @@ class SqliteFile:
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
-    def _survive_fork(self) -> None:
-        if self._pid != os.getpid():
-            _leaked.extend((self._writer, self._reader))
-            self._open()
-
     # -- using ----------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Give the writing connection inside a transaction; commit, or undo everything where something is raised."""
-        self._survive_fork()
         with self._write_lock, self._clear_errors():
             db = self._writer
             self._again(lambda: db.execute("BEGIN IMMEDIATE"))
@@ -138,7 +129,6 @@ class SqliteFile:
 
     def write(self, statement: str, parameters: Sequence[Any]) -> None:
         """Run one statement as a transaction of its own."""
-        self._survive_fork()
         with self._write_lock, self._clear_errors():
             try:
                 self._writer.execute(statement, parameters)
@@ -149,7 +139,6 @@ class SqliteFile:
 
     def read(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Return the rows of a query, as of the last commit of anybody."""
-        self._survive_fork()
         with self._read_lock, self._clear_errors():
             return self._again(lambda: self._reader.execute(statement, parameters).fetchall())
 
@@ -203,10 +192,9 @@ class SqliteFile:
 
     def close(self) -> None:
         """Close both connections; the last one to leave folds the log into the file."""
-        if self._pid == os.getpid():
-            with self._write_lock, self._read_lock:
-                self._reader.close()
-                self._writer.close()
+        with self._write_lock, self._read_lock:
+            self._reader.close()
+            self._writer.close()
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:

@@ -25,8 +25,8 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
     """How long the attempt ran."""
 
 
-class JobStarted(JobEvent, frozen=True, kw_only=True):
-    """A worker hands the job to its function."""
+class JobLeased(JobEvent, frozen=True, kw_only=True):
+    """A worker took the job, and will call its function as soon as a slot is free."""
 
 
 class JobSucceeded(JobEvent, frozen=True, kw_only=True):

@@ -16,16 +16,16 @@ from typing import Any, Literal
 
 import msgspec
 
-from .errors import BrokerError
+from .errors import BrokerError, BrokerUnavailable
 from .events import (
     BrokerTrouble,
     EventBus,
     JobCancelled,
     JobEvent,
     JobFailed,
+    JobLeased,
     JobRetried,
     JobSnoozed,
-    JobStarted,
     JobSucceeded,
     LeaseLost,
     WorkerStarted,
@@ -43,7 +43,7 @@ READ_AHEAD_SECONDS = 0.02
 """How long the jobs that are leased ahead of their turn may take, by the present rate."""
 READ_AHEAD_JOBS = 400
 HOSTAGE_SECONDS = 0.5
-"""Jobs leased ahead are handed back where nothing has ended for this long."""
+"""Jobs leased ahead are handed back where no job has ended for this long."""
 GATHER_SECONDS = 0.005
 """For how long results may gather while there is more to do."""
 KEEPER_SECONDS = 1.0
@@ -162,11 +162,13 @@ class Worker:
                 self._dispatch(leases)
             else:
                 self._broker.settle(settlements)
-        except BrokerError as error:
+        except BrokerUnavailable as error:
             self._unsettled = settlements + self._unsettled
             self._wait_out(error)
-        else:
-            self._trouble = 0.0
+            return
+        self._trouble = 0.0
+        if self._options.until_empty and settlements:
+            self._work_expected = True  # a job that ended may have put others, or be due again itself
 
     def _dispatch(self, leases: Sequence[Lease]) -> None:
         by_kind: dict[Kind, list[Execution]] = {}
@@ -177,24 +179,21 @@ class Worker:
                 continue
             self._in_flight[lease.id] = execution
             by_kind.setdefault(kind_of(execution.task), []).append(execution)  # type: ignore[arg-type]
-        if self._events.wanted(JobStarted):
-            for execution in self._in_flight.values():
-                self._events.emit(_event(JobStarted, execution))
+            if self._events.wanted(JobLeased):
+                self._events.emit(_event(JobLeased, execution))
         for kind, executions in by_kind.items():
             self._executors[kind].submit(executions)
 
     def _collect(self) -> None:
         """Wait until something has ended or may have begun, and take all that has ended."""
         first = self._next(self._patience())
-        if first is None and self._inbox.empty():
-            self._free_hostages()
-            return
         self._let_gather()
         ended = self._take_ended(first)
         self._measure(len(ended))
         for execution in ended:
             del self._in_flight[execution.lease.id]
             self._conclude(execution)
+        self._free_hostages()
 
     def _let_gather(self) -> None:
         """Let results gather while the executors work off half of what was leased ahead: fewer, larger exchanges."""
@@ -251,7 +250,10 @@ class Worker:
 
     def _free_hostages(self) -> None:
         """Hand back jobs that were leased ahead, where those that run take longer than was thought."""
-        if not self._backlog() or time.monotonic() - self._last_end < HOSTAGE_SECONDS:
+        backlog = self._backlog()
+        silent = time.monotonic() - self._last_end > HOSTAGE_SECONDS
+        slow = 0.0 < self._rate < backlog  # more than a second's work
+        if not backlog or not (silent or slow):
             return
         self._rate = 0.0
         self._hand_back([e for executor in self._executors.values() for e in executor.withdraw()])
@@ -304,7 +306,7 @@ class Worker:
             self._recycle = True
         return self._stopping.is_set() or self._recycle
 
-    def _wait_out(self, error: BrokerError) -> None:
+    def _wait_out(self, error: BrokerUnavailable) -> None:
         """Wait a little longer each time the broker fails; what has ended is kept and settled later."""
         shortest, longest = TROUBLE_SECONDS
         self._trouble = min(longest, max(shortest, self._trouble * 2))
