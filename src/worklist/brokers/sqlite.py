@@ -356,8 +356,8 @@ class SqliteBroker:
         end = time.monotonic() + seconds
         while (left := min(end - time.monotonic(), self._due_in(queues))) > 0:
             before = time.monotonic()
-            watch.wait(left)
-            if time.monotonic() - before >= left:
+            poked = watch.wait(left)
+            if poked or time.monotonic() - before >= left:
                 return
 
     def _due_in(self, queues: Sequence[str]) -> float:
