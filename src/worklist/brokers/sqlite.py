@@ -68,6 +68,7 @@ class SqliteBroker:
         self._watches = threading.local()
         self._all_watches: weakref.WeakSet[FileWatch] = weakref.WeakSet()  # a thread's watch ends with the thread
         self._watches_lock = threading.Lock()
+        self._wakes = 0
 
     # -- putting --------------------------------------------------------------------------------------------
 
@@ -349,7 +350,8 @@ class SqliteBroker:
         """Wait for work (see Broker.wait)."""
         watch = self._watch()
         end = time.monotonic() + seconds
-        while (left := min(end - time.monotonic(), self._due_in(queues))) > 0:
+        wakes = self._wakes
+        while self._wakes == wakes and (left := min(end - time.monotonic(), self._due_in(queues))) > 0:
             before = time.monotonic()
             watch.wait(left)
             if time.monotonic() - before >= left:
@@ -380,6 +382,7 @@ class SqliteBroker:
 
     def wake(self) -> None:
         """Make every wait return."""
+        self._wakes += 1
         with self._watches_lock:
             watches = list(self._all_watches)
         for watch in watches:
