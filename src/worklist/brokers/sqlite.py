@@ -5,6 +5,7 @@ is written three times in its life (put, lease, settle) and has no index entry b
 its place in the queue. Leases and retention are kept per call, not per job. docs/decisions/0002 tells more.
 """
 
+import functools
 import itertools
 import threading
 import time
@@ -42,6 +43,8 @@ _CODES: dict[JobState, tuple[int, ...]] = {
     state: tuple(code for code, it in enumerate(_STATES) if it is state) for state in JobState
 }
 _DAMAGED = Job("", "")
+_ROWS = 50
+"""How many jobs one INSERT carries at most."""
 _encode = msgspec.msgpack.Encoder().encode
 _to_json = msgspec.json.Encoder().encode
 _decode_errors = msgspec.msgpack.Decoder(tuple[ErrorInfo, ...]).decode
@@ -70,7 +73,6 @@ class SqliteBroker:
         self._watches = threading.local()
         self._all_watches: weakref.WeakSet[FileWatch] = weakref.WeakSet()  # a thread's watch ends with the thread
         self._watches_lock = threading.Lock()
-        self._wakes = 0
 
     # -- putting --------------------------------------------------------------------------------------------
 
@@ -81,11 +83,13 @@ class SqliteBroker:
         if any(job.key is not None for job in jobs):
             with self._file.transaction() as db:
                 return [self._put_keyed(db, job, row, now) for job, row in zip(jobs, rows, strict=True)]
-        if len(rows) == 1:
-            self._file.write(SQL["put"], rows[0])
+        if 0 < len(rows) <= _ROWS:
+            self._file.write(_put_rows(len(rows)), [*itertools.chain.from_iterable(rows)])
         elif rows:
             with self._file.transaction() as db:
-                db.executemany(SQL["put"], rows)
+                for start in range(0, len(rows), _ROWS):
+                    some = rows[start : start + _ROWS]
+                    db.execute(_put_rows(len(some)), [*itertools.chain.from_iterable(some)])
         return [job.id for job in jobs]
 
     def _row(self, job: Job, now: float) -> tuple[Any, ...]:
@@ -353,11 +357,10 @@ class SqliteBroker:
         """Wait for work (see Broker.wait)."""
         watch = self._watch()
         end = time.monotonic() + seconds
-        wakes = self._wakes
-        while self._wakes == wakes and (left := min(end - time.monotonic(), self._due_in(queues))) > 0:
+        while (left := min(end - time.monotonic(), self._due_in(queues))) > 0:
             before = time.monotonic()
-            watch.wait(left)
-            if time.monotonic() - before >= left:
+            poked = watch.wait(left)
+            if poked or time.monotonic() - before >= left:
                 return
 
     def _due_in(self, queues: Sequence[str]) -> float:
@@ -385,7 +388,6 @@ class SqliteBroker:
 
     def wake(self) -> None:
         """Make every wait return."""
-        self._wakes += 1
         with self._watches_lock:
             watches = list(self._all_watches)
         for watch in watches:
@@ -516,6 +518,16 @@ class SqliteBroker:
     def pause(self, queue: str, paused: bool) -> None:
         """Pause or resume a queue."""
         self._file.write(SQL["pause" if paused else "resume"], (queue,))
+
+
+@functools.cache
+def _put_rows(count: int) -> str:
+    """Return the statement that puts `count` jobs at once.
+
+    Every step of a statement hands over the interpreter's lock, and with many threads that costs more than the row.
+    """
+    head, values, tail = SQL["put"].partition("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    return head + ", ".join([values] * count) + tail
 
 
 def _held_until(job: Job, now: float) -> float:

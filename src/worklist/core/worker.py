@@ -9,6 +9,7 @@ import os
 import queue
 import random
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -40,12 +41,16 @@ from .task import Task
 
 Kind = Literal["thread", "async", "process"]
 READ_AHEAD_SECONDS = 0.02
-"""How long the jobs that are leased ahead of their turn may take, by the present rate."""
+"""How long the jobs that are leased ahead of their turn may take, by the present rate. More, where an exchange with
+the broker takes so long that the executors would run dry meanwhile."""
 READ_AHEAD_JOBS = 400
 HOSTAGE_SECONDS = 0.5
 """Jobs leased ahead are handed back where no job has ended for this long."""
 GATHER_SECONDS = 0.005
 """For how long results may gather while there is more to do."""
+SWITCH_SECONDS = 0.001
+"""How long a busy thread may keep the interpreter's lock from the pump while a worker runs; Python's default is 5 ms,
+and an exchange needs the lock a dozen times."""
 KEEPER_SECONDS = 1.0
 PRUNE_SECONDS = 10.0
 PRUNE_JOBS = 2000
@@ -106,6 +111,7 @@ class Worker:
         self._watching = False
         self._watch_requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._rate = 0.0
+        self._exchange_seconds = 0.0
         self._last_end = time.monotonic()
         self._stopping = threading.Event()
         self._hurry = threading.Event()
@@ -132,11 +138,14 @@ class Worker:
         for helper in helpers:
             helper.start()
         self._events.emit(WorkerStarted(self.id))
+        switching = sys.getswitchinterval()
+        sys.setswitchinterval(min(switching, SWITCH_SECONDS))
         try:
             while not self._over():
                 self._turn()
             self._drain()
         finally:
+            sys.setswitchinterval(switching)
             self._end(helpers)
         return WorkerReport(self.processed, self._recycle)
 
@@ -155,6 +164,7 @@ class Worker:
 
     def _exchange(self, room: int) -> None:
         settlements, self._unsettled = self._unsettled, []
+        begun = time.monotonic()
         try:
             if room:
                 leases = self._broker.exchange(settlements, self.id, self._queues_in_turn(), room, self._options.lease)
@@ -167,6 +177,7 @@ class Worker:
             self._wait_out(error)
             return
         self._trouble = 0.0
+        self._exchange_seconds = (self._exchange_seconds + time.monotonic() - begun) / 2
         if self._options.until_empty and settlements:
             self._work_expected = True  # a job that ended may have put others, or be due again itself
 
@@ -228,7 +239,7 @@ class Worker:
 
     def _room(self) -> int:
         """Return how many jobs to lease: the free slots, and as many ahead as take `READ_AHEAD_SECONDS`."""
-        ahead = min(READ_AHEAD_JOBS, int(self._rate * READ_AHEAD_SECONDS))
+        ahead = min(READ_AHEAD_JOBS, int(self._rate * max(READ_AHEAD_SECONDS, 2 * self._exchange_seconds)))
         free = self._slots - len(self._in_flight)
         room = free + ahead
         if room < ahead // 2 and free <= 0:
