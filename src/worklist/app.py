@@ -31,6 +31,7 @@ from .core.units import Duration, seconds, size
 from .core.worker import Kind, Worker, WorkerOptions, WorkerReport, kind_of
 from .executors import AsyncExecutor, ProcessExecutor, ThreadExecutor
 from .settings import setting
+from .testing import InlineWorker
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -392,8 +393,6 @@ class Worklist:
         Jobs pass through the same codec and the same decisions as in a worker, on a broker of their own in memory;
         delays and retries are not waited for.
         """
-        from .testing import InlineWorker  # noqa: PLC0415 - testing builds upon the app
-
         inline = InlineWorker(self.environment, self._codec)
         store, self._store = self._store, inline.store
         self._inline = inline.run
