@@ -24,11 +24,12 @@ from .core.events import EventBus
 from .core.execution import Environment
 from .core.handle import JobHandle
 from .core.job import Job, JobId, JobRecord
+from .core.keeper import WorkerOptions
 from .core.middleware import Middleware, compose
 from .core.ports import Capabilities, Change, Executor, Inspector, ResultsPolicy, Store
 from .core.task import Task, TaskOptions, TaskSettings
 from .core.units import Duration, seconds, size
-from .core.worker import Kind, Worker, WorkerOptions, WorkerReport, kind_of
+from .core.worker import Kind, Worker, WorkerReport, kind_of
 from .executors import AsyncExecutor, ProcessExecutor, ThreadExecutor
 from .settings import setting
 from .testing import InlineWorker

@@ -2,7 +2,7 @@
 
 One thread, the pump, makes every call that moves jobs. It waits on one inbox, to which executors hand what has
 ended, the watcher says that there may be work, and `stop` says that it is over. Two more threads serve it:
-the watcher sits in `broker.wait`, the keeper extends leases and tidies up.
+the watcher sits in `broker.wait`, the keeper (keeper.py) extends leases and tidies up.
 """
 
 import os
@@ -28,13 +28,12 @@ from .events import (
     JobRetried,
     JobSnoozed,
     JobSucceeded,
-    LeaseLost,
     WorkerStarted,
     WorkerStopped,
     log,
 )
 from .execution import Environment, Execution
-from .job import JobId
+from .keeper import Keeper, WorkerOptions
 from .outcome import HAND_BACK, Cancel, Done, Fail, Retry, Snooze
 from .ports import Broker, Executor, Lease, Settlement, WorkerInfo
 from .task import Task
@@ -51,23 +50,8 @@ GATHER_SECONDS = 0.005
 SWITCH_SECONDS = 0.001
 """How long a busy thread may keep the interpreter's lock from the pump while a worker runs; Python's default is 5 ms,
 and an exchange needs the lock a dozen times."""
-KEEPER_SECONDS = 1.0
-PRUNE_SECONDS = 10.0
-PRUNE_JOBS = 2000
 TROUBLE_SECONDS = (0.05, 5.0)
 """First and longest wait between attempts to reach a broker that fails."""
-
-
-class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a worker behaves; times in seconds."""
-
-    queues: tuple[str, ...]
-    lease: float = 30.0
-    grace: float = 30.0
-    until_empty: bool = False
-    max_jobs: int | None = None
-    max_memory: int | None = None
-    """Bytes of resident memory after which the worker ends, for its parent to start a fresh one."""
 
 
 class WorkerReport(msgspec.Struct, frozen=True):
@@ -105,7 +89,7 @@ class Worker:
         self.processed = 0
         self._slots = sum(executor.slots for executor in executors.values())
         self._inbox: queue.SimpleQueue[Execution | None] = queue.SimpleQueue()
-        self._in_flight: dict[JobId, Execution] = {}
+        self._in_flight: set[Execution] = set()
         self._unsettled: list[Settlement] = []
         self._work_expected = True
         self._watching = False
@@ -115,7 +99,6 @@ class Worker:
         self._last_end = time.monotonic()
         self._stopping = threading.Event()
         self._hurry = threading.Event()
-        self._ended = threading.Event()
         self._trouble = 0.0
         self._recycle = False
         self._started = time.time()
@@ -134,7 +117,12 @@ class Worker:
         """Serve until it is over. Blocks."""
         for executor in self._executors.values():
             executor.start(self._inbox.put)
-        helpers = [threading.Thread(target=t, name=n, daemon=True) for n, t in self._helpers()]
+        keeper = Keeper(self._broker, self._options, self._events, self._in_flight, self.info)
+        keeper.on_unwanted, keeper.on_too_large = self._abort, self._end_for_recycling
+        helpers = [
+            threading.Thread(target=self._watch, name="worklist-watcher", daemon=True),
+            threading.Thread(target=keeper.run, name="worklist-keeper", daemon=True),
+        ]
         for helper in helpers:
             helper.start()
         self._events.emit(WorkerStarted(self.id))
@@ -146,6 +134,7 @@ class Worker:
             self._drain()
         finally:
             sys.setswitchinterval(switching)
+            keeper.stop()
             self._end(helpers)
         return WorkerReport(self.processed, self._recycle)
 
@@ -188,7 +177,7 @@ class Worker:
             if not execution.prepare():
                 self._conclude(execution)
                 continue
-            self._in_flight[lease.id] = execution
+            self._in_flight.add(execution)
             by_kind.setdefault(kind_of(execution.task), []).append(execution)  # type: ignore[arg-type]
             if self._events.wanted(JobLeased):
                 self._events.emit(_event(JobLeased, execution))
@@ -202,7 +191,7 @@ class Worker:
         ended = self._take_ended(first)
         self._measure(len(ended))
         for execution in ended:
-            del self._in_flight[execution.lease.id]
+            self._in_flight.discard(execution)
             self._conclude(execution)
         self._free_hostages()
 
@@ -271,7 +260,7 @@ class Worker:
 
     def _hand_back(self, executions: Sequence[Execution]) -> None:
         for execution in executions:
-            self._in_flight.pop(execution.lease.id, None)
+            self._in_flight.discard(execution)
             self._unsettled.append(Settlement(execution.lease, HAND_BACK))
 
     def _queues_in_turn(self) -> Sequence[str]:
@@ -324,55 +313,17 @@ class Worker:
         self._events.emit(BrokerTrouble(str(error), self._trouble))
         self._stopping.wait(self._trouble * random.uniform(0.75, 1.25))  # noqa: S311
 
-    # -- the keeper ---------------------------------------------------------------------------------------------
-
-    def _helpers(self) -> list[tuple[str, Callable[[], None]]]:
-        return [("worklist-watcher", self._watch), ("worklist-keeper", self._keep)]
-
-    def _keep(self) -> None:
-        """Extend leases, hear of cancellations, report progress and prune, until the pump has ended."""
-        extended = 0.0
-        pruned = time.monotonic() + random.uniform(0, PRUNE_SECONDS)  # noqa: S311
-        interval = min(KEEPER_SECONDS, self._options.lease / 6)
-        while not self._ended.wait(interval):
-            now = time.monotonic()
-            try:
-                self._report_progress()
-                if self._in_flight or now - extended > self._options.lease / 3:
-                    self._extend()
-                    extended = now
-                if now - pruned > PRUNE_SECONDS:
-                    self._broker.prune(PRUNE_JOBS)
-                    pruned = now
-            except BrokerError as error:
-                log.warning("could not renew leases: %s", error)
-            self._watch_memory()
-
-    def _extend(self) -> None:
-        held = list(self._in_flight.values())
-        extended = self._broker.extend(self.info(), [execution.lease for execution in held], self._options.lease)
-        for execution in held:
-            if execution.lease.number in extended.lost and execution.lease.id in self._in_flight:
-                self._abort(execution, Snooze(0))
-                if self._events.wanted(LeaseLost):
-                    self._events.emit(_event(LeaseLost, execution))
-            elif execution.lease.id in extended.cancelled:
-                self._abort(execution, Cancel("cancelled on request"))
+    # -- what the keeper needs ----------------------------------------------------------------------------------
 
     def _abort(self, execution: Execution, reason: Cancel | Snooze) -> None:
+        """Make a running execution stop; `reason` becomes its outcome."""
         if execution.abort_reason is None and execution.task is not None:
             execution.abort_reason = reason
             self._executors[kind_of(execution.task)].abort(execution, reason)
 
-    def _report_progress(self) -> None:
-        updates = [(e.lease, e.progress) for e in list(self._in_flight.values()) if e.progress is not None]
-        if updates:
-            self._broker.report(updates)
-
-    def _watch_memory(self) -> None:
-        if self._options.max_memory is not None and resident_memory() > self._options.max_memory:
-            self._recycle = True
-            self._inbox.put(None)
+    def _end_for_recycling(self) -> None:
+        self._recycle = True
+        self._inbox.put(None)
 
     def info(self) -> WorkerInfo:
         """Return this worker as others are to see it."""
@@ -397,11 +348,11 @@ class Worker:
             self._exchange(0)
             first = self._next(min(0.2, max(0.0, deadline - time.monotonic())))
             for execution in self._take_ended(first):
-                self._in_flight.pop(execution.lease.id, None)
+                self._in_flight.discard(execution)
                 self._conclude(execution)
-        for execution in list(self._in_flight.values()):
+        for execution in list(self._in_flight):
             self._abort(execution, HAND_BACK)
-        self._hand_back(list(self._in_flight.values()))
+        self._hand_back(list(self._in_flight))
         self._settle_last()
 
     def _settle_last(self) -> None:
@@ -415,7 +366,6 @@ class Worker:
 
     def _end(self, helpers: Sequence[threading.Thread]) -> None:
         self._stopping.set()
-        self._ended.set()
         self._watch_requests.put(False)
         for executor in self._executors.values():
             executor.stop()
@@ -428,24 +378,6 @@ class Worker:
         except BrokerError as error:
             log.warning("could not sign off: %s", error)
         self._events.emit(WorkerStopped(self.id, self.processed))
-
-
-def resident_memory() -> int:
-    """Return the bytes of memory that this process holds now; 0 where the system does not tell."""
-    try:
-        with open("/proc/self/statm", "rb") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return _peak_memory()
-
-
-def _peak_memory() -> int:
-    try:
-        import resource  # noqa: PLC0415 - not on Windows
-    except ImportError:
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if os.uname().sysname == "Darwin" else peak * 1024
 
 
 def _event(kind: type[JobEvent], execution: Execution, **more: Any) -> JobEvent:
