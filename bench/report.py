@@ -38,19 +38,14 @@ class Measured:
         return summarise(metric, entry.rounds, self.entries[0].rounds)
 
     def best(self, system: str) -> Entry | None:
-        """The entry of this system that does best in the case's first metric."""
+        """The entry of this system that does best in the case's first metric, at the case's own durability."""
         first = self.case.metrics[0]
-        sign = -1 if first.higher_is_better else 1
-        mine = [(found.median * sign, place) for place, found in self._medians(system, first)]
-        return self.entries[min(mine)[1]] if mine else None
-
-    def _medians(self, system: str, metric: Metric) -> list[tuple[int, Summary]]:
-        summaries = [(place, self.summary(entry, metric)) for place, entry in enumerate(self.entries)]
-        return [
-            (place, found)
-            for place, found in summaries
-            if found and self.entries[place].contender.system == system
-        ]
+        medians = []
+        for place, entry in enumerate(self.entries):
+            found = self.summary(entry, first)
+            if found and entry.contender.system == system and not entry.contender.durability:
+                medians.append((-found.median if first.higher_is_better else found.median, place))
+        return self.entries[min(medians)[1]] if medians else None
 
 
 @dataclass

@@ -32,6 +32,8 @@ class Contender:
     arguments: tuple[str, ...] = ()
     template: tuple[str, ...] = ()
     """If given, the arguments of `prepare`: a filled queue that each round starts from a copy of."""
+    durability: str = ""
+    """If given, another than the case's: shown in the details, kept out of the summary."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,8 @@ MEMORY = (
     Metric("growth_mib", "growth, MiB", "增长，MiB", "MiB"),
 )
 NORMAL = "WAL, NORMAL"
+OFF = "WAL, OFF"
+NEVER_SYNCED = ("--durability", "off")
 FULL = "WAL, FULL"
 
 
@@ -177,6 +181,9 @@ def _drain_kept(scale: Scale) -> Iterator[Case]:
         Contender("worklist", "one thread", "drain", scale.jobs, one),
         floor,
         Contender("huey", "one thread", "drain", scale.jobs, one),
+        Contender(
+            "huey", "one thread, never synced", "drain", scale.jobs, (*one, *NEVER_SYNCED), durability=OFF
+        ),
         Contender("flexiq", f"one thread, {tuned}", "drain", scale.slow_jobs, one),
     )
     yield _drain_case(
@@ -202,6 +209,9 @@ def _drain_not_kept(scale: Scale) -> Iterator[Case]:
         Contender("worklist", "one thread", "drain", scale.jobs, one),
         Contender("floor", "200 in a transaction", "take", scale.jobs, one),
         Contender("huey", "one thread", "drain", scale.jobs, one),
+        Contender(
+            "huey", "one thread, never synced", "drain", scale.jobs, (*one, *NEVER_SYNCED), durability=OFF
+        ),
         Contender("litequeue", "pop and done, in the caller", "take", scale.slow_jobs, one),
         Contender("persistqueue", "get and ack, in the caller", "take", scale.slow_jobs, one),
     )

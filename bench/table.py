@@ -166,7 +166,7 @@ def _detail_rows(measured: Measured) -> Iterator[list[str]]:
             if found:
                 ratio = number(found.ratio) if found.ratio is not None else ""
                 figures = [number(found.median), f"{number(found.least)} – {number(found.most)}", ratio]
-            setting = f"{who.setting}; {measured.case.durability}"
+            setting = f"{who.setting}; {who.durability or measured.case.durability}"
             yield [NAMES[who.system], setting, f"{who.jobs:,}", metric.title, *figures]
 
 
