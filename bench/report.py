@@ -38,7 +38,7 @@ class Measured:
         return summarise(metric, entry.rounds, self.entries[0].rounds)
 
     def best(self, system: str) -> Entry | None:
-        """The entry of this system that does best in the case's first metric, at the case's own durability."""
+        """The entry of this system that does best in the first metric, at the case's own durability."""
         first = self.case.metrics[0]
         medians = []
         for place, entry in enumerate(self.entries):

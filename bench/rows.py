@@ -243,8 +243,8 @@ def _cpu(scale: Scale) -> Iterator[Case]:
     yield Case(
         row="cpu",
         key="cpu",
-        title=f"CPU of a job over {jobs:,} jobs, results kept, one thread",
-        title_zh=f"每个任务的 CPU（{jobs:,} 个任务，保留结果，1 个线程）",
+        title=f"drain of {jobs:,} jobs, results kept, one thread",
+        title_zh=f"执行 {jobs:,} 个任务，保留结果，1 个线程",
         durability=NORMAL,
         metrics=(CPU, RATE),
         contenders=(

@@ -20,8 +20,8 @@ class Options:
     results: str = "all"
     """Whether what a task returns is kept: all or none."""
     durability: str = "normal"
-    """SQLite's synchronous setting, in WAL. Each survives a killed process; a power cut takes nothing with full,
-    the last commits with normal, and may spoil the file with off."""
+    """SQLite's synchronous setting, in WAL. Each survives a killed process; a power cut takes nothing with
+    full, the last commits with normal, and may spoil the file with off."""
     tuned: bool = True
     """The system's fastest polling and batching; otherwise as installed."""
     behind: int = 0

@@ -36,7 +36,7 @@ class WorklistSystem(System):
         return [*command, "--threads", str(self.options.threads), "--processes", str(self.options.processes)]
 
     def settled(self) -> int:
-        return 0
+        return self._reader.number("SELECT count(*) FROM jobs WHERE state = 2")
 
     def close(self) -> None:
         self._app.app.close()
