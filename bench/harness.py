@@ -39,7 +39,8 @@ class Summary:
 def run_case(case: Case, rounds: int, say: Say) -> list[list[Figures | None]]:
     """Each contender's figures, round by round; None where it failed. Each round begins with another one."""
     taken: list[list[Figures | None]] = [[] for _ in case.contenders]
-    with _Templates(case.contenders, say) as templates:
+    with tempfile.TemporaryDirectory(prefix="bench-") as root:
+        templates = _Templates(Path(root), case.contenders, say)
         for number in range(case.rounds or rounds):
             for place in _turns(len(case.contenders), number):
                 contender = case.contenders[place]
@@ -65,30 +66,23 @@ def summarise(metric: Metric, rounds: list[Figures | None], base: list[Figures |
 
 
 class _Templates:
-    """Filled queues that rounds start from, made once for a case and removed with it."""
+    """Filled queues that rounds start from, made once for a case."""
 
-    def __init__(self, contenders: Iterable[Contender], say: Say) -> None:
-        self._contenders = [one for one in contenders if one.template]
-        self._say = say
-        self._root = Path()
+    def __init__(self, root: Path, contenders: Iterable[Contender], say: Say) -> None:
+        self._root = root
+        for contender in contenders:
+            if contender.template:
+                say(f"  {self._prepare(contender)}")
 
-    def __enter__(self) -> "_Templates":
-        self._root = Path(tempfile.mkdtemp(prefix="bench-"))
-        for contender in self._contenders:
-            folder = self._folder(contender)
-            folder.mkdir()
-            arguments = ("--jobs", str(contender.jobs), *contender.template)
-            try:
-                _call(contender.system, "prepare", folder, arguments)
-            except FailedError as error:
-                self._say(f"  cannot prepare {contender.setting}: {error}")
-            else:
-                size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
-                self._say(f"  prepared {contender.setting} ({size:,.0f} MiB)")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._root)
+    def _prepare(self, contender: Contender) -> str:
+        folder = self._folder(contender)
+        folder.mkdir()
+        try:
+            _call(contender.system, "prepare", folder, ("--jobs", str(contender.jobs), *contender.template))
+        except FailedError as error:
+            return f"cannot prepare {contender.setting}: {error}"
+        size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
+        return f"prepared {contender.setting} ({size:,.0f} MiB)"
 
     def copy(self, contender: Contender, target: Path) -> None:
         """Copy the filled queue, all of it written to the disk before the clock runs."""
@@ -108,17 +102,14 @@ def _turns(count: int, number: int) -> list[int]:
 
 
 def _try(contender: Contender, templates: _Templates, say: Say) -> Figures | None:
-    folder = Path(tempfile.mkdtemp(prefix="bench-"))
-    try:
-        templates.copy(contender, folder)
-        return _call(
-            contender.system, contender.command, folder, ("--jobs", str(contender.jobs), *contender.arguments)
-        )
-    except (FailedError, OSError) as error:
-        say(f"  {contender.system} failed: {error}")
-        return None
-    finally:
-        shutil.rmtree(folder)
+    arguments = ("--jobs", str(contender.jobs), *contender.arguments)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        try:
+            templates.copy(contender, Path(folder))
+            return _call(contender.system, contender.command, Path(folder), arguments)
+        except (FailedError, OSError) as error:
+            say(f"  {contender.system} failed: {error}")
+            return None
 
 
 def _call(system: str, command: str, folder: Path, arguments: tuple[str, ...]) -> Figures:

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 
@@ -99,13 +100,17 @@ class System:
 
 
 class Reader:
-    """A connection that only looks, for `System.settled`."""
+    """A connection that only looks, for `System.settled`. Opened at the first look: by then the file is there."""
 
     def __init__(self, database: Path) -> None:
-        self._connection = sqlite3.connect(
-            f"file:{database}?mode=ro", uri=True, isolation_level=None, timeout=10
-        )
+        self._database = database
+
+    @cached_property
+    def _connection(self) -> sqlite3.Connection:
+        place = f"file:{self._database}?mode=ro"
+        return sqlite3.connect(place, uri=True, isolation_level=None, timeout=10)
 
     def number(self, query: str) -> int:
+        """The one number that the query asks for; 0 if it finds no row."""
         row = self._connection.execute(query).fetchone()
         return int(row[0] or 0) if row else 0

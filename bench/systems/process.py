@@ -42,6 +42,8 @@ class Worker:
         except subprocess.TimeoutExpired:
             kill_all(family)
             self._process.wait()
+        if kind is None and b"Traceback" in self._log.read_bytes():
+            raise GaveUpError(f"the worker met errors: {self._last_words()}")
 
     def family(self) -> list[int]:
         """This process and its descendants, by id."""
