@@ -18,7 +18,7 @@ class WorklistSystem(System):
         from bench.systems import worklist_app
 
         self._app = worklist_app
-        assert worklist_app.app.store  # opened here, as the others are, and not in the first measured call
+        self._store = worklist_app.app.store  # opened here, as the others are, not in the first measured call
         self._reader = Reader(options.database)
 
     def put(self, number: int) -> None:
@@ -39,7 +39,7 @@ class WorklistSystem(System):
         return [*command, "--threads", str(self.options.threads), "--processes", str(self.options.processes)]
 
     def settled(self) -> int:
-        """All jobs, once nothing is ready and no lease is held; a look at two indexes, however many jobs there are."""
+        """All jobs, once nothing is ready and no lease is held: a look at two indexes."""
         return 0 if self._reader.number(UNSETTLED) else self.options.jobs
 
     def close(self) -> None:
