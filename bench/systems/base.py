@@ -100,7 +100,7 @@ class System:
 
 
 class Reader:
-    """A connection that only looks, for `System.settled`. Opened at the first look, when the file is there."""
+    """A connection that only looks, for `System.settled`. Opens at the first look, when the file is there."""
 
     def __init__(self, database: Path) -> None:
         self._database = database
