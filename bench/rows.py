@@ -34,6 +34,8 @@ class Contender:
     """If given, the arguments of `prepare`: a filled queue that each round starts from a copy of."""
     durability: str = ""
     """If given, another than the case's: shown in the details, kept out of the summary."""
+    setting_zh: str = ""
+    """Where the summary shows the setting."""
 
 
 @dataclass(frozen=True)
@@ -296,6 +298,7 @@ def _backlog(scale: Scale) -> Iterator[Case]:
     few = scale.many // 100
     sizes = (("behind", few), ("behind", scale.many), ("behind", scale.most), ("delayed", scale.many))
     names = {"behind": "queued behind", "delayed": "waiting for a later hour"}
+    names_zh = {"behind": "个任务排在后面", "delayed": "个任务等待稍后执行"}
     yield Case(
         row="backlog",
         key="backlog",
@@ -310,6 +313,7 @@ def _backlog(scale: Scale) -> Iterator[Case]:
                 "backlog",
                 scale.jobs,
                 template=(f"--{kind}", str(count)),
+                setting_zh=f"{count:,} {names_zh[kind]}",
             )
             for kind, count in sizes
         ),
