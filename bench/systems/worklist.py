@@ -8,6 +8,7 @@ from bench.systems.base import Options, Reader, System
 from bench.systems.commands import main
 
 UNSETTLED = "SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 0) OR EXISTS (SELECT 1 FROM leases)"
+UNLUCKY = "SELECT count(*) FROM jobs WHERE state > 3"
 
 
 class WorklistSystem(System):
@@ -40,7 +41,11 @@ class WorklistSystem(System):
 
     def settled(self) -> int:
         """All jobs, once nothing is ready and no lease is held: a look at two indexes."""
-        return 0 if self._reader.number(UNSETTLED) else self.options.jobs
+        if self._reader.number(UNSETTLED):
+            return 0
+        if unlucky := self._reader.number(UNLUCKY):
+            raise SystemExit(f"{unlucky} jobs did not succeed")
+        return self.options.jobs
 
     def close(self) -> None:
         self._app.app.close()
