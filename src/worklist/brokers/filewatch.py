@@ -1,7 +1,7 @@
-"""Wake up when another process writes to a file: inotify on Linux, kqueue on BSD and macOS, a short poll elsewhere.
+"""Wake up when another process touches a file: inotify on Linux, kqueue on BSD and macOS, a short poll elsewhere.
 
-SQLite has no notifications, but a commit appends to its write-ahead log, and the kernel tells of that within
-microseconds at no cost to the writer.
+SQLite has no notifications, but whoever commits can touch the file, and the kernel tells of that within microseconds.
+Writes to the file are no sign, since what they bring becomes visible only later.
 """
 
 import ctypes
@@ -12,15 +12,17 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-_IN_MODIFY = 0x2
+_IN_ATTRIB = 0x4
 _POLL_SECONDS = 0.005
+_CLOCK_STEP_NS = 20_000_000
+"""More than the step of the clock by which the kernel stamps files."""
 
 
 class FileWatch(Protocol):
-    """Waits for writes to one file. Writes between two waits are not missed."""
+    """Waits until one file is touched (os.utime). What happens between two waits is not missed."""
 
     def wait(self, seconds: float) -> bool:
-        """Return at the first write since the last wait, at a `poke`, or after `seconds`; True where it was poked."""
+        """Return at the first touch since the last wait, at a `poke`, or after `seconds`; True where it was poked."""
 
     def poke(self) -> None:
         """Make the wait under way, or the next one, return."""
@@ -69,7 +71,7 @@ class _InotifyWatch:
         self._inotify = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._inotify < 0:
             raise OSError(ctypes.get_errno(), "inotify_init1 failed")
-        if libc.inotify_add_watch(self._inotify, os.fsencode(path), ctypes.c_uint32(_IN_MODIFY)) < 0:
+        if libc.inotify_add_watch(self._inotify, os.fsencode(path), ctypes.c_uint32(_IN_ATTRIB)) < 0:
             os.close(self._inotify)
             raise OSError(ctypes.get_errno(), f"cannot watch {path}")
         self._pipe = _Pipe()
@@ -104,14 +106,11 @@ class _KqueueWatch:
         self._pipe = _Pipe()
         system: Any = select  # these names exist on BSD and macOS alone
         self._queue = system.kqueue()
-        writes = system.kevent(
-            self._file,
-            system.KQ_FILTER_VNODE,
-            system.KQ_EV_ADD | system.KQ_EV_CLEAR,
-            system.KQ_NOTE_WRITE | system.KQ_NOTE_EXTEND,
+        touches = system.kevent(
+            self._file, system.KQ_FILTER_VNODE, system.KQ_EV_ADD | system.KQ_EV_CLEAR, system.KQ_NOTE_ATTRIB
         )
         pokes = system.kevent(self._pipe.read, system.KQ_FILTER_READ, system.KQ_EV_ADD)
-        self._queue.control([writes, pokes], 0)
+        self._queue.control([touches, pokes], 0)
         self._closed = False
 
     def wait(self, seconds: float) -> bool:
@@ -140,7 +139,7 @@ class _PollWatch:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._seen = self._stamp()
+        self._seen: tuple[int, int, int] | None = self._stamp()
         self._poked = False
 
     def _stamp(self) -> tuple[int, int, int]:
@@ -155,7 +154,11 @@ class _PollWatch:
         while self._stamp() == self._seen and not self._poked and time.monotonic() < end:
             time.sleep(min(_POLL_SECONDS, max(0.0, seconds)))
         poked, self._poked = self._poked, False
-        self._seen = self._stamp()
+        stamp = self._stamp()
+        settled = time.time_ns() - stamp[1] > _CLOCK_STEP_NS
+        if not settled:
+            time.sleep(_POLL_SECONDS)
+        self._seen = stamp if settled else None  # it may be touched again without a change of its time
         return poked
 
     def poke(self) -> None:

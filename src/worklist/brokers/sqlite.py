@@ -374,7 +374,7 @@ class SqliteBroker:
         """Return this thread's watch; none of two waiting threads may take the other's wake-up."""
         watch: FileWatch | None = getattr(self._watches, "watch", None)
         if watch is None:
-            watch = self._watches.watch = watch_file(f"{self._file.path}-wal")
+            watch = self._watches.watch = watch_file(self._file.log)
             with self._watches_lock:
                 self._all_watches.add(watch)
         return watch

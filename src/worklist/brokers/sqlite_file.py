@@ -39,6 +39,9 @@ class SqliteFile:
 
     def __init__(self, path: Path, durability: Durability = "normal", patience: float = 30.0) -> None:
         self.path = path
+        self.log = f"{path}-wal"
+        """The write-ahead log. It is touched after each commit, for those who wait to notice."""
+        self._told = 0
         self._durability = durability
         self._patience = patience
         self._refuse_bad_place()
@@ -122,6 +125,7 @@ class SqliteFile:
             try:
                 yield db
                 self._again(lambda: db.execute("COMMIT"))
+                self._tell()
             except BaseException:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
@@ -136,6 +140,19 @@ class SqliteFile:
                 if not _is_busy(error):
                     raise
                 self._again(lambda: self._writer.execute(statement, parameters))
+            self._tell()
+
+    def _tell(self) -> None:
+        """Touch the log if anything was written.
+
+        The writes themselves come too early: SQLite makes a commit visible only after its last write to the log, and
+        with durability=full after the disk has it.
+        """
+        written = self._writer.total_changes
+        if written != self._told:
+            self._told = written
+            with contextlib.suppress(OSError):
+                os.utime(self.log)
 
     def read(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Return the rows of a query, as of the last commit of anybody."""
