@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import os
 import signal
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -206,7 +207,7 @@ class Worklist:
         return self._register(function, name, options)
 
     def _register(self, function: Callable[..., Any], name: str | None, options: dict[str, Any]) -> Task[..., Any]:
-        name = name or f"{function.__module__}.{function.__qualname__}".replace(".<locals>", "")
+        name = name or f"{_module_name(function)}.{function.__qualname__}".replace(".<locals>", "")
         if name in self.tasks:
             there = inspect.unwrap(self.tasks[name].function)
             raise DuplicateTask(
@@ -418,6 +419,18 @@ class Worklist:
 
     def __repr__(self) -> str:
         return f"<Worklist on {self._place.scheme} with {len(self.tasks)} tasks>"
+
+
+def _module_name(function: Callable[..., Any]) -> str:
+    """Return the name that other processes import the function's module by, also where it runs as a script."""
+    if function.__module__ not in ("__main__", "__mp_main__"):
+        return function.__module__
+    main = sys.modules[function.__module__]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return str(spec.name)
+    file = getattr(main, "__file__", None)
+    return Path(file).stem if file else "__main__"
 
 
 def _place_of(function: Callable[..., Any]) -> str:

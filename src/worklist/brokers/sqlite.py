@@ -5,6 +5,7 @@ is written three times in its life (put, lease, settle) and has no index entry b
 its place in the queue. Leases and retention are kept per call, not per job. docs/decisions/0002 tells more.
 """
 
+import functools
 import itertools
 import threading
 import time
@@ -41,6 +42,8 @@ _STATES = (
 _CODES: dict[JobState, tuple[int, ...]] = {
     state: tuple(code for code, it in enumerate(_STATES) if it is state) for state in JobState
 }
+_ROWS = 50
+"""How many jobs one INSERT carries at most."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode_errors = msgspec.msgpack.Decoder(tuple[ErrorInfo, ...]).decode
 _decode_progress = msgspec.msgpack.Decoder(Progress).decode
@@ -78,11 +81,13 @@ class SqliteBroker:
         if any(job.key is not None for job in jobs):
             with self._file.transaction() as db:
                 return [self._put_keyed(db, job, row, now) for job, row in zip(jobs, rows, strict=True)]
-        if len(rows) == 1:
-            self._file.write(SQL["put"], rows[0])
+        if 0 < len(rows) <= _ROWS:
+            self._file.write(_put_rows(len(rows)), [*itertools.chain.from_iterable(rows)])
         elif rows:
             with self._file.transaction() as db:
-                db.executemany(SQL["put"], rows)
+                for start in range(0, len(rows), _ROWS):
+                    some = rows[start : start + _ROWS]
+                    db.execute(_put_rows(len(some)), [*itertools.chain.from_iterable(some)])
         return [job.id for job in jobs]
 
     def _row(self, job: Job, now: float) -> tuple[Any, ...]:
@@ -510,6 +515,16 @@ class SqliteBroker:
     def pause(self, queue: str, paused: bool) -> None:
         """Pause or resume a queue."""
         self._file.write(SQL["pause" if paused else "resume"], (queue,))
+
+
+@functools.cache
+def _put_rows(count: int) -> str:
+    """Return the statement that puts `count` jobs at once.
+
+    Every step of a statement hands over the interpreter's lock, and with many threads that costs more than the row.
+    """
+    head, values, tail = SQL["put"].partition("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    return head + ", ".join([values] * count) + tail
 
 
 def _held_until(job: Job, now: float) -> float:
