@@ -51,8 +51,8 @@ def rows(text: str, first: str | None = None) -> list[list[str]]:
 
 
 def bare(cell: str) -> str:
-    """Return a cell without code marks."""
-    return cell.replace("`", "").strip()
+    """Return a cell without code marks and without the star that marks public errors."""
+    return cell.replace("`", "").removesuffix(" *").strip()
 
 
 def anchors(text: str) -> set[str]:

@@ -26,6 +26,7 @@ def test_python_blocks_run(path):
         capture_output=True,
         text=True,
         timeout=100,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -101,4 +102,9 @@ def _code(text: str) -> list[tuple[str, str]]:
 
 
 def test_the_documentation_is_there():
-    assert {path.name for path in DOCS.iterdir() if path.is_dir()} == {"how-to", "reference", "explanation", "decisions"}
+    assert {path.name for path in DOCS.iterdir() if path.is_dir()} == {
+        "how-to",
+        "reference",
+        "explanation",
+        "decisions",
+    }
