@@ -172,12 +172,18 @@ def test_commands_and_their_options():
     assert documented == set(main.commands)
     for name, command in main.commands.items():
         (body,) = [body for title, body in sections.items() if title.split()[:2] == ["worklist", name]]
-        for parameter in command.params:
-            for option in (*parameter.opts, *parameter.secondary_opts):
-                shown = option if option.startswith("-") else option.upper()
-                assert f"`{shown}" in body, f"worklist {name}: {shown} is not documented"
-        known = {o for parameter in command.params for o in (*parameter.opts, *parameter.secondary_opts)}
-        assert set(re.findall(r"`(--[\w-]+)", body)) <= known | {"--help"}, name
+        shown = {name for parameter in command.params for name in _shown_names(parameter)}
+        assert {name for name in shown if f"`{name}" not in body} == set(), f"worklist {name}: not documented"
+        assert set(re.findall(r"`(--[\w-]+)", body)) <= shown, f"worklist {name}: no such options"
+
+
+def _shown_names(parameter):
+    """Return the names by which the help shows a parameter, none for a hidden one."""
+    if getattr(parameter, "hidden", False):
+        return []
+    if parameter.param_type_name == "option":
+        return [*parameter.opts, *parameter.secondary_opts]
+    return [(parameter.metavar or parameter.name.upper()).strip("[].").split("]")[0]]
 
 
 # -- the pages themselves -----------------------------------------------------------------------------------------
