@@ -37,6 +37,7 @@ from .testing import InlineWorker
 P = ParamSpec("P")
 R = TypeVar("R")
 E = TypeVar("E")
+MAX_LEASE = 86400.0
 
 
 def _open_memory(place: str, options: dict[str, str], codec: Codec) -> Store:
@@ -155,8 +156,10 @@ class Worklist:
         self._codec = Codec(setting("secret", secret))
         self.max_payload = size(setting("max_payload", max_payload), "max_payload")
         self.lease = seconds(setting("lease", lease), "lease")
-        if self.lease < 0.5:
-            raise ConfigError(f"lease is {self.lease:g} s; expected at least half a second, to be renewed in time")
+        if not 0.5 <= self.lease <= MAX_LEASE:
+            raise ConfigError(
+                f"lease is {self.lease:g} s; expected at least half a second, to be renewed in time, and a day at most"
+            )
         self._defaults = TaskOptions().changed(
             {
                 "results": setting("results", results),

@@ -99,17 +99,19 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, **_checked(settings, who, set(known)))
 
     def for_run(self, overrides: dict[str, Any] | None) -> "TaskOptions":
-        """Return the options that hold for one job."""
+        """Return the options that hold for one job. Raises ValueError where its overrides mean nothing."""
         if not overrides:
             return self
-        changes = {name: value for name, value in overrides.items() if name in _RUN_TIME}
-        if "backoff" in changes:
-            changes["backoff"] = msgspec.convert(changes["backoff"], Backoff)
+        changes = {name: _check(name, overrides[name], name) for name in overrides.keys() & _RUN_TIME - {"backoff"}}
+        if "backoff" in overrides:
+            changes["backoff"] = msgspec.convert(overrides["backoff"], Backoff)
         return msgspec.structs.replace(self, **changes)
 
 
 _RUN_TIME = {"retries", "backoff", "timeout", "results", "keep_results"}
 _DURATIONS = {"timeout", "expires", "delay", "keep_results"}
+_MAX_ETA = 1e12
+"""Unix seconds. Nothing below it is today in milliseconds, so that mistake is noticed."""
 _POLICIES = ("all", "failures", "none")
 
 
@@ -135,8 +137,8 @@ def _check(name: str, value: Any, what: str) -> Any:
 
 
 def _count(value: Any, what: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ConfigError(f"{what} is {value!r}; expected a whole number, 0 or more")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 1_000_000_000:
+        raise ConfigError(f"{what} is {value!r}; expected a whole number from 0 to a billion")
     return value
 
 
@@ -157,9 +159,9 @@ def _eta(value: Any, what: str) -> float:
         if value.tzinfo is None:
             raise ConfigError(f"{what} is {value!r}, which has no time zone; pass an aware datetime")
         return value.timestamp()
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < FOREVER:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MAX_ETA:
         return float(value)
-    raise ConfigError(f"{what} is {value!r}; expected an aware datetime or unix seconds")
+    raise ConfigError(f"{what} is {value!r}; expected an aware datetime or unix seconds (not milliseconds)")
 
 
 def _exceptions(value: Any, what: str) -> tuple[type[BaseException], ...]:
