@@ -96,7 +96,7 @@ class Backoff(msgspec.Struct, frozen=True):
 
 
 BackoffRule = Duration | Sequence[Duration] | Backoff | Callable[[int, BaseException], float]
-"""``"exponential"``, ``"constant"``, a duration, a list of durations, a Backoff, or a function of (retry, exception)."""
+"""``"exponential"``, ``"constant"``, a duration, a list of them, a Backoff, or a function of (retry, exception)."""
 
 _NAMED = {"exponential": Backoff(), "constant": Backoff(factor=1.0, base=10.0)}
 
