@@ -24,13 +24,15 @@ from .core.events import EventBus
 from .core.execution import Environment
 from .core.handle import JobHandle
 from .core.job import Job, JobId, JobRecord
+from .core.keeper import WorkerOptions
 from .core.middleware import Middleware, compose
 from .core.ports import Capabilities, Change, Executor, Inspector, ResultsPolicy, Store
 from .core.task import Task, TaskOptions, TaskSettings
 from .core.units import Duration, seconds, size
-from .core.worker import Kind, Worker, WorkerOptions, WorkerReport, kind_of
+from .core.worker import Kind, Worker, WorkerReport, kind_of
 from .executors import AsyncExecutor, ProcessExecutor, ThreadExecutor
 from .settings import setting
+from .testing import InlineWorker
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -392,8 +394,6 @@ class Worklist:
         Jobs pass through the same codec and the same decisions as in a worker, on a broker of their own in memory;
         delays and retries are not waited for.
         """
-        from .testing import InlineWorker  # noqa: PLC0415 - testing builds upon the app
-
         inline = InlineWorker(self.environment, self._codec)
         store, self._store = self._store, inline.store
         self._inline = inline.run

@@ -17,7 +17,8 @@ def test_kills_at_random_lose_nothing(place: Place) -> None:
     worker = place.worker(threads=4)
     while kills < 5 and place.counts().get("succeeded", 0) < jobs + 300:
         before = sum(place.runs().values())
-        eventually(lambda: sum(place.runs().values()) > before + random.randrange(100))
+        goal = before + random.randrange(100)
+        eventually(lambda goal=goal: sum(place.runs().values()) > goal)
         worker.kill()
         kills += 1
         worker.wait()

@@ -19,8 +19,8 @@ _POLL_SECONDS = 0.005
 class FileWatch(Protocol):
     """Waits for writes to one file. Writes between two waits are not missed."""
 
-    def wait(self, seconds: float) -> None:
-        """Return at the first write since the last wait, at a `poke`, or after `seconds`."""
+    def wait(self, seconds: float) -> bool:
+        """Return at the first write since the last wait, at a `poke`, or after `seconds`; True where it was poked."""
 
     def poke(self) -> None:
         """Make the wait under way, or the next one, return."""
@@ -78,12 +78,11 @@ class _InotifyWatch:
         self._poll.register(self._pipe.read, select.POLLIN)
         self._closed = False
 
-    def wait(self, seconds: float) -> None:
-        for descriptor, _ in self._poll.poll(max(0.0, seconds) * 1000):
-            try:
-                os.read(descriptor, 65536)
-            except BlockingIOError:
-                continue
+    def wait(self, seconds: float) -> bool:
+        ready = [descriptor for descriptor, _ in self._poll.poll(max(0.0, seconds) * 1000)]
+        for descriptor in ready:
+            os.read(descriptor, 65536)
+        return self._pipe.read in ready
 
     def poke(self) -> None:
         self._pipe.poke()
@@ -115,10 +114,11 @@ class _KqueueWatch:
         self._queue.control([writes, pokes], 0)
         self._closed = False
 
-    def wait(self, seconds: float) -> None:
-        for event in self._queue.control([], 8, max(0.0, seconds)):
-            if event.ident == self._pipe.read:
-                os.read(self._pipe.read, 4096)
+    def wait(self, seconds: float) -> bool:
+        poked = any(event.ident == self._pipe.read for event in self._queue.control([], 8, max(0.0, seconds)))
+        if poked:
+            os.read(self._pipe.read, 4096)
+        return poked
 
     def poke(self) -> None:
         self._pipe.poke()
@@ -150,12 +150,13 @@ class _PollWatch:
             return 0, 0, 0
         return status.st_size, status.st_mtime_ns, status.st_ino
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
         end = time.monotonic() + seconds
         while self._stamp() == self._seen and not self._poked and time.monotonic() < end:
             time.sleep(min(_POLL_SECONDS, max(0.0, seconds)))
-        self._poked = False
+        poked, self._poked = self._poked, False
         self._seen = self._stamp()
+        return poked
 
     def poke(self) -> None:
         self._poked = True

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
 import msgspec
 
@@ -39,6 +40,8 @@ class _Row:
     enqueued: float
     due: float
     state: JobState = JobState.QUEUED
+    place: int = 0
+    """Which of its entries in the heaps is the valid one: the newest."""
     number: int = 0
     attempt: int = 0
     lost: int = 0
@@ -79,8 +82,8 @@ class MemoryBroker:
         self._numbers = itertools.count(1)
         self._rows: dict[int, _Row] = {}
         self._by_id: dict[JobId, _Row] = {}
-        self._ready: dict[str, list[tuple[int, int]]] = {}  # heaps of (-priority, token); stale entries are skipped
-        self._delayed: list[tuple[float, int]] = []
+        self._ready: dict[str, list[tuple[int, int, int]]] = {}  # heaps of (-priority, token, place)
+        self._delayed: list[tuple[float, int, int]] = []  # heap of (due, token, place)
         self._leases: dict[int, _Held] = {}
         self._keys: dict[str, tuple[JobId, float]] = {}  # key -> (holder, until); 0 until it has finished
         self._paused: set[str] = set()
@@ -126,10 +129,16 @@ class MemoryBroker:
         self._make_due(row, now)
 
     def _make_due(self, row: _Row, now: float) -> None:
+        """Give a queued job its place in a heap; the places that it had before are skipped when they come up."""
+        row.place += 1
         if row.due <= now:
-            heapq.heappush(self._ready.setdefault(row.job.queue, []), (-row.job.priority, row.token))
+            heapq.heappush(self._ready.setdefault(row.job.queue, []), (-row.job.priority, row.token, row.place))
         else:
-            heapq.heappush(self._delayed, (row.due, row.token))
+            heapq.heappush(self._delayed, (row.due, row.token, row.place))
+
+    def _at(self, token: int, place: int) -> _Row | None:
+        row = self._rows.get(token)
+        return row if row is not None and row.state is JobState.QUEUED and row.place == place else None
 
     # -- leasing --------------------------------------------------------------------------------------------
 
@@ -155,11 +164,9 @@ class MemoryBroker:
         for queue in queues:
             heap = self._ready.get(queue, [])
             while heap and queue not in self._paused:
-                rank, token = heapq.heappop(heap)
-                row = self._rows.get(token)
-                if row is None or row.state is not JobState.QUEUED or row.due > now:
-                    continue
-                if (row.job.queue, -row.job.priority) != (queue, rank):
+                _, token, place = heapq.heappop(heap)
+                row = self._at(token, place)
+                if row is None:
                     continue
                 if row.expires_at <= now:
                     self._finish(row, JobState.EXPIRED, now, keep=KEEP_UNRUN)
@@ -168,9 +175,9 @@ class MemoryBroker:
 
     def _promote(self, now: float) -> None:
         while self._delayed and self._delayed[0][0] <= now:
-            due, token = heapq.heappop(self._delayed)
-            row = self._rows.get(token)
-            if row is not None and row.state is JobState.QUEUED and row.due == due:
+            _, token, place = heapq.heappop(self._delayed)
+            row = self._at(token, place)
+            if row is not None:
                 self._make_due(row, now)
 
     def _lapse(self, now: float) -> None:
@@ -300,7 +307,7 @@ class MemoryBroker:
             self._promote(now)
             if any(self._ready.get(queue) and queue not in self._paused for queue in queues):
                 return
-            times = [due for due, _ in self._delayed[:1]] + [held.until for held in self._leases.values()]
+            times = [due for due, *_ in self._delayed[:1]] + [held.until for held in self._leases.values()]
             self._changed.wait(max(0.0, min([seconds, *(at - now for at in times)])))
 
     def wait_change(self, seconds: float) -> None:
@@ -402,6 +409,8 @@ class MemoryBroker:
 
     def change(self, ids: Sequence[JobId], change: Change) -> list[JobId]:
         """Cancel, retry or delete jobs (see Inspector.change)."""
+        if change not in get_args(Change):
+            raise ConfigError(f"a job cannot be changed by {change!r}; expected cancel, retry or delete")
         with self._changed:
             changed = [id for id in ids if id in self._by_id and self._change(self._by_id[id], change)]
             self._notify()
@@ -418,10 +427,8 @@ class MemoryBroker:
                 return self._retry(row, now)
             case "delete", state if state is not JobState.RUNNING:
                 self._finish(row, JobState.CANCELLED, now, keep=None)
-            case "cancel" | "retry" | "delete", _:
-                return False
             case _:
-                raise ConfigError(f"a job cannot be changed by {change!r}; expected cancel, retry or delete")
+                return False
         return True
 
     def _retry(self, row: _Row, now: float) -> bool:
@@ -443,10 +450,9 @@ class MemoryBroker:
         """Remove every job of a queue in one state."""
         with self._changed:
             rows = [row for row in self._rows.values() if (row.job.queue, row.state) == (queue, state)]
-            for row in rows:
-                self._change(row, "delete")
+            removed = sum(self._change(row, "delete") for row in rows)
             self._notify()
-            return len(rows)
+            return removed
 
     def pause(self, queue: str, paused: bool) -> None:
         """Pause or resume a queue."""

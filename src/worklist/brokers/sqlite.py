@@ -5,6 +5,7 @@ is written three times in its life (put, lease, settle) and has no index entry b
 its place in the queue. Leases and retention are kept per call, not per job. docs/decisions/0002 tells more.
 """
 
+import functools
 import itertools
 import threading
 import time
@@ -18,7 +19,7 @@ from typing import Any
 import msgspec
 
 from ..core.codec import Codec
-from ..core.errors import ConfigError
+from ..core.errors import ConfigError, UndecodableJob
 from ..core.job import FOREVER, KEEP_UNRUN, ErrorInfo, Job, JobId, JobRecord, JobState, Progress
 from ..core.outcome import Cancel, Done, Fail, Retry, Snooze, lost_worker
 from ..core.ports import Capabilities, Change, Extended, Filter, Lease, Settlement, WorkerInfo
@@ -41,7 +42,11 @@ _STATES = (
 _CODES: dict[JobState, tuple[int, ...]] = {
     state: tuple(code for code, it in enumerate(_STATES) if it is state) for state in JobState
 }
+_DAMAGED = Job("", "")
+_ROWS = 50
+"""How many jobs one INSERT carries at most."""
 _encode = msgspec.msgpack.Encoder().encode
+_to_json = msgspec.json.Encoder().encode
 _decode_errors = msgspec.msgpack.Decoder(tuple[ErrorInfo, ...]).decode
 _decode_progress = msgspec.msgpack.Decoder(Progress).decode
 _decode_worker = msgspec.msgpack.Decoder(WorkerInfo).decode
@@ -78,11 +83,13 @@ class SqliteBroker:
         if any(job.key is not None for job in jobs):
             with self._file.transaction() as db:
                 return [self._put_keyed(db, job, row, now) for job, row in zip(jobs, rows, strict=True)]
-        if len(rows) == 1:
-            self._file.write(SQL["put"], rows[0])
+        if 0 < len(rows) <= _ROWS:
+            self._file.write(_put_rows(len(rows)), [*itertools.chain.from_iterable(rows)])
         elif rows:
             with self._file.transaction() as db:
-                db.executemany(SQL["put"], rows)
+                for start in range(0, len(rows), _ROWS):
+                    some = rows[start : start + _ROWS]
+                    db.execute(_put_rows(len(some)), [*itertools.chain.from_iterable(some)])
         return [job.id for job in jobs]
 
     def _row(self, job: Job, now: float) -> tuple[Any, ...]:
@@ -102,23 +109,23 @@ class SqliteBroker:
 
     def _put_keyed(self, db: Connection, job: Job, row: tuple[Any, ...], now: float) -> JobId:
         if job.key is not None:
+            if db.execute(SQL["exists"], (job.id,)).fetchone():
+                return job.id
             holder = db.execute(SQL["holder"], (job.key,)).fetchone()
             if holder is not None and not (holder[1] and holder[1] <= now):
                 id, _, seq, state = holder
-                if id == job.id or not job.replace:
+                if not job.replace:
                     return str(id)
                 if state in (READY, DELAYED):
                     return self._rewrite(db, msgspec.structs.replace(job, id=id), seq, now)
-            if db.execute(SQL["exists"], (job.id,)).fetchone():
-                return job.id
             db.execute(SQL["take_key"], (job.key, job.id, _held_until(job, now)))
         db.execute(SQL["put"], row)
         return job.id
 
     def _rewrite(self, db: Connection, job: Job, seq: int, now: float) -> JobId:
         """Debounce: a queued job takes over the newer call's arguments and due time, and keeps its id."""
-        id, queue, rank, state, _, enqueued, due, expires, key, body = self._row(job, now)
-        db.execute(SQL["rewrite"], (queue, rank, state, enqueued, due, expires, body, seq))
+        id, queue, rank, state, task, enqueued, due, expires, key, body = self._row(job, now)
+        db.execute(SQL["rewrite"], (queue, rank, state, task, enqueued, due, expires, body, seq))
         db.execute(SQL["take_key"], (key, id, _held_until(job, now)))
         return job.id
 
@@ -133,7 +140,7 @@ class SqliteBroker:
     ) -> list[Lease]:
         rows: list[tuple[Any, ...]] = []
         paused = self._do_chores(db, now)
-        for queue in queues:
+        for queue in dict.fromkeys(queues):
             if len(rows) < limit and queue not in paused:
                 rows += self._due(db, queue, limit - len(rows), now)
         if not rows:
@@ -175,7 +182,7 @@ class SqliteBroker:
                 history = _with_error(errors, lost_worker(worker, attempt, now))
                 if cancelling:
                     self._end(db, seq, id, key, CANCELLED, errors, now)
-                elif lost >= self._redeliveries(body):
+                elif lost >= self._decoded(body).redeliveries:
                     self._end(db, seq, id, key, FAILED, history, now)
                 else:
                     db.execute(SQL["requeue"], (READY, now, attempt, lost + 1, history, seq))
@@ -185,11 +192,12 @@ class SqliteBroker:
             self._retain(db, {KEEP_UNRUN: ended}, now)
             db.execute(SQL["release"], (number,))
 
-    def _redeliveries(self, body: bytes) -> int:
+    def _decoded(self, body: bytes) -> Job:
+        """Return the stored job; where its bytes are damaged, one with the defaults, for chores to go on."""
         try:
-            return self._codec.decode(body).redeliveries
-        except Exception:
-            return 3
+            return self._codec.decode(body)
+        except UndecodableJob:
+            return _DAMAGED
 
     def extend(self, worker: WorkerInfo, leases: Sequence[Lease], seconds: float) -> Extended:
         """Renew leases (see Broker.extend)."""
@@ -203,9 +211,9 @@ class SqliteBroker:
                 for number in {lease.number for lease in leases}
                 if not db.execute(SQL["extend"], (until, number, worker.id)).rowcount
             ]
-            tokens = str([lease.token for lease in leases if lease.number not in lost])
-            cancelled = db.execute(SQL["cancelled"], (tokens,)).fetchall()
-        return Extended(frozenset(lost), frozenset(id for (id,) in cancelled))
+            asked = db.execute(SQL["cancelled"], (str([lease.token for lease in leases]),)).fetchall()
+        held = {(lease.token, lease.number) for lease in leases}
+        return Extended(frozenset(lost), frozenset(id for id, seq, number in asked if (seq, number) in held))
 
     # -- settling -------------------------------------------------------------------------------------------
 
@@ -351,8 +359,8 @@ class SqliteBroker:
         end = time.monotonic() + seconds
         while (left := min(end - time.monotonic(), self._due_in(queues))) > 0:
             before = time.monotonic()
-            watch.wait(left)
-            if time.monotonic() - before >= left:
+            poked = watch.wait(left)
+            if poked or time.monotonic() - before >= left:
                 return
 
     def _due_in(self, queues: Sequence[str]) -> float:
@@ -415,8 +423,8 @@ class SqliteBroker:
 
     def load(self, ids: Sequence[JobId]) -> list[JobRecord | None]:
         """Return the records of jobs (see ResultStore.load)."""
-        marks = ",".join("?" * len(ids))
-        rows = self._file.read(f"{SQL['record']} WHERE jobs.id IN ({marks})", list(ids))
+        wanted = _to_json(list(ids)).decode()
+        rows = self._file.read(f"{SQL['record']} {SQL['of_ids']}", [wanted])
         found = {row[0]: _record(row) for row in rows}
         return [found.get(id) for id in ids]
 
@@ -477,7 +485,7 @@ class SqliteBroker:
             holder = db.execute(SQL["holder"], (key,)).fetchone()
             if holder is not None and holder[0] != id and not (holder[1] and holder[1] <= now):
                 return False
-            job = self._codec.decode(body)
+            job = self._decoded(body)
             if job.hold != FOREVER:
                 db.execute(SQL["take_key"], (key, id, _held_until(job, now)))
         db.execute(SQL["retry"], (now, seq))
@@ -510,6 +518,16 @@ class SqliteBroker:
     def pause(self, queue: str, paused: bool) -> None:
         """Pause or resume a queue."""
         self._file.write(SQL["pause" if paused else "resume"], (queue,))
+
+
+@functools.cache
+def _put_rows(count: int) -> str:
+    """Return the statement that puts `count` jobs at once.
+
+    Every step of a statement hands over the interpreter's lock, and with many threads that costs more than the row.
+    """
+    head, values, tail = SQL["put"].partition("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    return head + ", ".join([values] * count) + tail
 
 
 def _held_until(job: Job, now: float) -> float:

@@ -63,7 +63,7 @@ class SqliteFile:
         db = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256)
         db.execute("PRAGMA page_size = 1024")  # a commit writes whole pages, and a job touches three of them
         db.execute(f"PRAGMA synchronous = {self._durability.upper()}")
-        db.execute("PRAGMA cache_size = -32768")  # KiB
+        db.execute("PRAGMA cache_size = -8192")  # KiB
         db.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: 16 MiB, so that checkpoints are few and large
         db.execute("PRAGMA journal_size_limit = 67108864")
         return db

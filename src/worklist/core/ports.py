@@ -140,7 +140,10 @@ class Broker(Protocol):
         """Forget a worker that has ended in good order."""
 
     def prune(self, limit: int) -> int:
-        """Remove up to `limit` finished jobs whose time is over, and expire what waited too long; return how many."""
+        """Remove finished jobs whose time is over, and expire what waited too long; return how many.
+
+        It stops at `limit`, or a little later where jobs that were settled together go together.
+        """
 
     def wake(self) -> None:
         """Make every `wait` under way in this process return."""

@@ -2,13 +2,14 @@
 
 One thread, the pump, makes every call that moves jobs. It waits on one inbox, to which executors hand what has
 ended, the watcher says that there may be work, and `stop` says that it is over. Two more threads serve it:
-the watcher sits in `broker.wait`, the keeper extends leases and tidies up.
+the watcher sits in `broker.wait`, the keeper (keeper.py) extends leases and tidies up.
 """
 
 import os
 import queue
 import random
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,42 +28,30 @@ from .events import (
     JobRetried,
     JobSnoozed,
     JobSucceeded,
-    LeaseLost,
     WorkerStarted,
     WorkerStopped,
     log,
 )
 from .execution import Environment, Execution
-from .job import JobId
+from .keeper import Keeper, WorkerOptions
 from .outcome import HAND_BACK, Cancel, Done, Fail, Retry, Snooze
 from .ports import Broker, Executor, Lease, Settlement, WorkerInfo
 from .task import Task
 
 Kind = Literal["thread", "async", "process"]
 READ_AHEAD_SECONDS = 0.02
-"""How long the jobs that are leased ahead of their turn may take, by the present rate."""
+"""How long the jobs that are leased ahead of their turn may take, by the present rate. More, where an exchange with
+the broker takes so long that the executors would run dry meanwhile."""
 READ_AHEAD_JOBS = 400
 HOSTAGE_SECONDS = 0.5
 """Jobs leased ahead are handed back where no job has ended for this long."""
 GATHER_SECONDS = 0.005
 """For how long results may gather while there is more to do."""
-KEEPER_SECONDS = 1.0
-PRUNE_SECONDS = 10.0
-PRUNE_JOBS = 2000
+SWITCH_SECONDS = 0.001
+"""How long a busy thread may keep the interpreter's lock from the pump while a worker runs; Python's default is 5 ms,
+and an exchange needs the lock a dozen times."""
 TROUBLE_SECONDS = (0.05, 5.0)
 """First and longest wait between attempts to reach a broker that fails."""
-
-
-class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a worker behaves; times in seconds."""
-
-    queues: tuple[str, ...]
-    lease: float = 30.0
-    grace: float = 30.0
-    until_empty: bool = False
-    max_jobs: int | None = None
-    max_memory: int | None = None
-    """Bytes of resident memory after which the worker ends, for its parent to start a fresh one."""
 
 
 class WorkerReport(msgspec.Struct, frozen=True):
@@ -100,16 +89,16 @@ class Worker:
         self.processed = 0
         self._slots = sum(executor.slots for executor in executors.values())
         self._inbox: queue.SimpleQueue[Execution | None] = queue.SimpleQueue()
-        self._in_flight: dict[JobId, Execution] = {}
+        self._in_flight: set[Execution] = set()
         self._unsettled: list[Settlement] = []
         self._work_expected = True
         self._watching = False
         self._watch_requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._rate = 0.0
+        self._exchange_seconds = 0.0
         self._last_end = time.monotonic()
         self._stopping = threading.Event()
         self._hurry = threading.Event()
-        self._ended = threading.Event()
         self._trouble = 0.0
         self._recycle = False
         self._started = time.time()
@@ -128,15 +117,24 @@ class Worker:
         """Serve until it is over. Blocks."""
         for executor in self._executors.values():
             executor.start(self._inbox.put)
-        helpers = [threading.Thread(target=t, name=n, daemon=True) for n, t in self._helpers()]
+        keeper = Keeper(self._broker, self._options, self._events, self._in_flight, self.info)
+        keeper.on_unwanted, keeper.on_too_large = self._abort, self._end_for_recycling
+        helpers = [
+            threading.Thread(target=self._watch, name="worklist-watcher", daemon=True),
+            threading.Thread(target=keeper.run, name="worklist-keeper", daemon=True),
+        ]
         for helper in helpers:
             helper.start()
         self._events.emit(WorkerStarted(self.id))
+        switching = sys.getswitchinterval()
+        sys.setswitchinterval(min(switching, SWITCH_SECONDS))
         try:
             while not self._over():
                 self._turn()
             self._drain()
         finally:
+            sys.setswitchinterval(switching)
+            keeper.stop()
             self._end(helpers)
         return WorkerReport(self.processed, self._recycle)
 
@@ -155,6 +153,7 @@ class Worker:
 
     def _exchange(self, room: int) -> None:
         settlements, self._unsettled = self._unsettled, []
+        begun = time.monotonic()
         try:
             if room:
                 leases = self._broker.exchange(settlements, self.id, self._queues_in_turn(), room, self._options.lease)
@@ -167,6 +166,7 @@ class Worker:
             self._wait_out(error)
             return
         self._trouble = 0.0
+        self._exchange_seconds = (self._exchange_seconds + time.monotonic() - begun) / 2
         if self._options.until_empty and settlements:
             self._work_expected = True  # a job that ended may have put others, or be due again itself
 
@@ -177,7 +177,7 @@ class Worker:
             if not execution.prepare():
                 self._conclude(execution)
                 continue
-            self._in_flight[lease.id] = execution
+            self._in_flight.add(execution)
             by_kind.setdefault(kind_of(execution.task), []).append(execution)  # type: ignore[arg-type]
             if self._events.wanted(JobLeased):
                 self._events.emit(_event(JobLeased, execution))
@@ -191,7 +191,7 @@ class Worker:
         ended = self._take_ended(first)
         self._measure(len(ended))
         for execution in ended:
-            del self._in_flight[execution.lease.id]
+            self._in_flight.discard(execution)
             self._conclude(execution)
         self._free_hostages()
 
@@ -228,7 +228,7 @@ class Worker:
 
     def _room(self) -> int:
         """Return how many jobs to lease: the free slots, and as many ahead as take `READ_AHEAD_SECONDS`."""
-        ahead = min(READ_AHEAD_JOBS, int(self._rate * READ_AHEAD_SECONDS))
+        ahead = min(READ_AHEAD_JOBS, int(self._rate * max(READ_AHEAD_SECONDS, 2 * self._exchange_seconds)))
         free = self._slots - len(self._in_flight)
         room = free + ahead
         if room < ahead // 2 and free <= 0:
@@ -260,7 +260,7 @@ class Worker:
 
     def _hand_back(self, executions: Sequence[Execution]) -> None:
         for execution in executions:
-            self._in_flight.pop(execution.lease.id, None)
+            self._in_flight.discard(execution)
             self._unsettled.append(Settlement(execution.lease, HAND_BACK))
 
     def _queues_in_turn(self) -> Sequence[str]:
@@ -313,55 +313,17 @@ class Worker:
         self._events.emit(BrokerTrouble(str(error), self._trouble))
         self._stopping.wait(self._trouble * random.uniform(0.75, 1.25))  # noqa: S311
 
-    # -- the keeper ---------------------------------------------------------------------------------------------
-
-    def _helpers(self) -> list[tuple[str, Callable[[], None]]]:
-        return [("worklist-watcher", self._watch), ("worklist-keeper", self._keep)]
-
-    def _keep(self) -> None:
-        """Extend leases, hear of cancellations, report progress and prune, until the pump has ended."""
-        extended = 0.0
-        pruned = time.monotonic() + random.uniform(0, PRUNE_SECONDS)  # noqa: S311
-        interval = min(KEEPER_SECONDS, self._options.lease / 6)
-        while not self._ended.wait(interval):
-            now = time.monotonic()
-            try:
-                self._report_progress()
-                if self._in_flight or now - extended > self._options.lease / 3:
-                    self._extend()
-                    extended = now
-                if now - pruned > PRUNE_SECONDS:
-                    self._broker.prune(PRUNE_JOBS)
-                    pruned = now
-            except BrokerError as error:
-                log.warning("could not renew leases: %s", error)
-            self._watch_memory()
-
-    def _extend(self) -> None:
-        held = list(self._in_flight.values())
-        extended = self._broker.extend(self.info(), [execution.lease for execution in held], self._options.lease)
-        for execution in held:
-            if execution.lease.number in extended.lost and execution.lease.id in self._in_flight:
-                self._abort(execution, Snooze(0))
-                if self._events.wanted(LeaseLost):
-                    self._events.emit(_event(LeaseLost, execution))
-            elif execution.lease.id in extended.cancelled:
-                self._abort(execution, Cancel("cancelled on request"))
+    # -- what the keeper needs ----------------------------------------------------------------------------------
 
     def _abort(self, execution: Execution, reason: Cancel | Snooze) -> None:
+        """Make a running execution stop; `reason` becomes its outcome."""
         if execution.abort_reason is None and execution.task is not None:
             execution.abort_reason = reason
             self._executors[kind_of(execution.task)].abort(execution, reason)
 
-    def _report_progress(self) -> None:
-        updates = [(e.lease, e.progress) for e in list(self._in_flight.values()) if e.progress is not None]
-        if updates:
-            self._broker.report(updates)
-
-    def _watch_memory(self) -> None:
-        if self._options.max_memory is not None and resident_memory() > self._options.max_memory:
-            self._recycle = True
-            self._inbox.put(None)
+    def _end_for_recycling(self) -> None:
+        self._recycle = True
+        self._inbox.put(None)
 
     def info(self) -> WorkerInfo:
         """Return this worker as others are to see it."""
@@ -386,11 +348,11 @@ class Worker:
             self._exchange(0)
             first = self._next(min(0.2, max(0.0, deadline - time.monotonic())))
             for execution in self._take_ended(first):
-                self._in_flight.pop(execution.lease.id, None)
+                self._in_flight.discard(execution)
                 self._conclude(execution)
-        for execution in list(self._in_flight.values()):
+        for execution in list(self._in_flight):
             self._abort(execution, HAND_BACK)
-        self._hand_back(list(self._in_flight.values()))
+        self._hand_back(list(self._in_flight))
         self._settle_last()
 
     def _settle_last(self) -> None:
@@ -404,7 +366,6 @@ class Worker:
 
     def _end(self, helpers: Sequence[threading.Thread]) -> None:
         self._stopping.set()
-        self._ended.set()
         self._watch_requests.put(False)
         for executor in self._executors.values():
             executor.stop()
@@ -417,24 +378,6 @@ class Worker:
         except BrokerError as error:
             log.warning("could not sign off: %s", error)
         self._events.emit(WorkerStopped(self.id, self.processed))
-
-
-def resident_memory() -> int:
-    """Return the bytes of memory that this process holds now; 0 where the system does not tell."""
-    try:
-        with open("/proc/self/statm", "rb") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return _peak_memory()
-
-
-def _peak_memory() -> int:
-    try:
-        import resource  # noqa: PLC0415 - not on Windows
-    except ImportError:
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if os.uname().sysname == "Darwin" else peak * 1024
 
 
 def _event(kind: type[JobEvent], execution: Execution, **more: Any) -> JobEvent:

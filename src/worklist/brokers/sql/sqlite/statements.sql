@@ -16,7 +16,7 @@ INSERT INTO keys (key, job, until) VALUES (?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET job = excluded.job, until = excluded.until;
 
 -- name: rewrite
-UPDATE jobs SET queue = ?, rank = ?, state = ?, enqueued = ?, due = ?, expires = ?, body = ? WHERE seq = ?;
+UPDATE jobs SET queue = ?, rank = ?, state = ?, task = ?, enqueued = ?, due = ?, expires = ?, body = ? WHERE seq = ?;
 
 -- name: chores
 -- What a lease has to see to first: lapsed leases, delayed jobs that are due, paused queues.
@@ -56,7 +56,7 @@ WHERE seq IN (SELECT value FROM json_each(?));
 UPDATE leases SET until = ? WHERE number = ? AND worker = ?;
 
 -- name: cancelled
-SELECT id FROM jobs WHERE cancelling = 1 AND state = 2 AND seq IN (SELECT value FROM json_each(?));
+SELECT id, seq, number FROM jobs WHERE cancelling = 1 AND state = 2 AND seq IN (SELECT value FROM json_each(?));
 
 -- name: release
 DELETE FROM leases WHERE number = ?;
@@ -135,6 +135,10 @@ AND NOT EXISTS (SELECT 1 FROM paused WHERE queue = ?1);
 SELECT jobs.id, task, queue, state, rank, attempt, lost, enqueued, due, started, finished, leases.worker, key,
        expires, cancelling, body, result, errors, progress
 FROM jobs LEFT JOIN leases ON leases.number = jobs.number AND state = 2
+
+-- name: of_ids
+-- Follows `record`; the ids are one JSON array, since a statement has room for a limited number of parameters.
+WHERE jobs.id IN (SELECT value FROM json_each(?))
 
 -- name: counts
 SELECT queue, state, COUNT(*) FROM jobs GROUP BY queue, state;

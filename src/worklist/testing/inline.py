@@ -1,16 +1,13 @@
-"""For tests: inline mode, a clock that one moves, and the contract suites that every broker passes.
-
-The suites are public: whoever writes a broker subclasses them with a `make_broker` fixture of their own.
-"""
+"""A clock that stands still until it is moved, and a worker that runs every job at once in the calling thread."""
 
 import asyncio
 from collections.abc import Callable
 
-from .brokers.memory import MemoryBroker
-from .core.codec import Codec
-from .core.execution import Environment, Execution
-from .core.job import JobState
-from .core.ports import Filter
+from ..brokers.memory import MemoryBroker
+from ..core.codec import Codec
+from ..core.execution import Environment, Execution
+from ..core.job import JobState
+from ..core.ports import Filter
 
 
 class FakeClock:

@@ -1,0 +1,116 @@
+"""What a system under test has to offer, and the options that one measurement is run with."""
+
+import os
+import signal
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Options:
+    """One measurement. The same options reach the worker through the environment, see `settings`."""
+
+    dir: Path
+    """A fresh folder; the database and all marks lie in it."""
+    jobs: int = 1000
+    threads: int = 1
+    processes: int = 1
+    results: str = "all"
+    """Whether what a task returns is kept: all or none."""
+    durability: str = "normal"
+    """SQLite's synchronous setting, in WAL. Each survives a killed process; a power cut takes nothing with
+    full, the last commits with normal, and may spoil the file with off."""
+    tuned: bool = True
+    """The system's fastest polling and batching; otherwise as installed."""
+    behind: int = 0
+    """Jobs queued behind those that are measured."""
+    delayed: int = 0
+    """Jobs that wait for a later hour beside those that are measured."""
+    samples: int = 200
+    idle: float = 10.0
+    """Seconds over which an idle worker's CPU time is taken."""
+
+    @property
+    def database(self) -> Path:
+        return self.dir / "queue.db"
+
+    def publish(self) -> None:
+        """Hand the options to the app module, here and in the worker."""
+        for name, value in asdict(self).items():
+            os.environ[f"BENCH_{name.upper()}"] = str(value)
+
+
+def settings() -> Options:
+    """The options of the measurement that this process belongs to, for an app module."""
+    read = os.environ.get
+    return Options(
+        dir=Path(read("BENCH_DIR", ".")),
+        threads=int(read("BENCH_THREADS", "1")),
+        results=read("BENCH_RESULTS", "all"),
+        durability=read("BENCH_DURABILITY", "normal"),
+        tuned=read("BENCH_TUNED", "True") == "True",
+    )
+
+
+class System:
+    """A queue, opened in the measuring process. What a system does not override, it is not measured in."""
+
+    stop_signal = signal.SIGTERM
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def enter_thread(self) -> None:
+        """Called in each thread that will put, before the clock runs: open what that thread needs."""
+
+    def put(self, number: int) -> None:
+        """Queue one no-op job. Called from several threads at once."""
+        raise NotImplementedError
+
+    def put_many(self, numbers: Sequence[int]) -> None:
+        """Queue no-op jobs in the system's own way for many; one by one where it has none."""
+        for number in numbers:
+            self.put(number)
+
+    def put_counted(self, numbers: Sequence[int], delay: float = 0) -> None:
+        """Queue jobs that count themselves in the worker, see `gate.Counter`."""
+        raise NotImplementedError
+
+    def put_stamp(self, stamp: float) -> None:
+        """Queue a job that compares this stamp with its own start, see `gate.Delays`."""
+        raise NotImplementedError
+
+    def worker(self) -> list[str]:
+        """The command of the system's own worker."""
+        raise NotImplementedError
+
+    def settled(self) -> int:
+        """How many jobs have reached their end in the database. Asked every 5 ms, so it has to be cheap."""
+        raise NotImplementedError
+
+    def take_all(self) -> int:
+        """Raw queues have no worker: take and acknowledge every job here; how many there were."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Release what was opened."""
+
+
+class Reader:
+    """A connection that only looks, for `System.settled`. Opens at the first look, when the file is there."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+
+    @cached_property
+    def _connection(self) -> sqlite3.Connection:
+        place = f"file:{self._database}?mode=ro"
+        return sqlite3.connect(place, uri=True, isolation_level=None, timeout=10)
+
+    def number(self, query: str) -> int:
+        """The one number that the query asks for; 0 if it finds no row."""
+        row = self._connection.execute(query).fetchone()
+        return int(row[0] or 0) if row else 0

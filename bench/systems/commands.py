@@ -1,0 +1,252 @@
+"""The measurements themselves: one function for each, the same for every system.
+
+A script of a system ends in `main(ItsSystem)`. It is called with one of the commands below and prints one
+line of JSON with plain figures, times in the unit that the name says.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from bench.systems.base import Options, System
+from bench.systems.process import Worker, cpu_seconds, resident_mib
+
+PATIENCE = 300.0
+BATCH = 500
+"""Jobs in one call of a batch API."""
+BULK = 10_000
+"""Jobs in one call when a queue is only being filled."""
+WARM_UP = 10
+"""First samples of latency that are dropped."""
+
+
+def enqueue(system: System) -> dict[str, float]:
+    """Jobs put one by one, each durable when its call returns, by one thread or by several together."""
+    options = system.options
+    shares = [range(first, options.jobs, options.threads) for first in range(options.threads)]
+    ready = threading.Barrier(options.threads + 1)
+
+    def put_share(share: range) -> None:
+        system.enter_thread()
+        ready.wait()
+        for number in share:
+            system.put(number)
+
+    threads = [threading.Thread(target=put_share, args=(share,)) for share in shares]
+    for thread in threads:
+        thread.start()
+    with _Clock(options.jobs) as clock:
+        ready.wait()
+        for thread in threads:
+            thread.join()
+    return clock.figures()
+
+
+def enqueue_many(system: System) -> dict[str, float]:
+    """Jobs put through the batch API, 500 in a call: a batch such as programs really have."""
+    with _Clock(system.options.jobs) as clock:
+        for chunk in _chunks(system.options.jobs, BATCH):
+            system.put_many(chunk)
+    return clock.figures()
+
+
+def take(system: System) -> dict[str, float]:
+    """Queued jobs taken and acknowledged by the measuring process: raw queues and the floor."""
+    _fill(system)
+    with _Clock(system.options.jobs) as clock:
+        taken = system.take_all()
+    if taken != system.options.jobs:
+        raise SystemExit(f"took {taken} of {system.options.jobs} jobs")
+    return clock.figures()
+
+
+def drain(system: System) -> dict[str, float]:
+    """Queued no-op jobs run by the system's own worker, from the first job's start to the last one settled.
+
+    The end is seen in the database from outside, every 5 ms. CPU time is that of the worker and its children
+    over the same span, so start and stop of the interpreter are in neither figure.
+    """
+    options = system.options
+    _fill(system)
+    with _worker(system) as worker:
+        start, cpu_before = _open_gate(worker, options)
+        end = worker.wait_for(lambda: system.settled() >= options.jobs, "the last job", PATIENCE)
+        cpu = cpu_seconds(worker.family()) - cpu_before
+    return _figures(options.jobs, end - start, cpu)
+
+
+def latency(system: System) -> dict[str, float]:
+    """From just before the call that queues a job to its first line, on an idle worker in another process.
+
+    The jobs come at random, 10 to 30 ms apart, so that no poll interval is met in step. Then the worker is
+    left alone and its CPU time is taken.
+    """
+    options = system.options
+    system.put(0)
+    with _worker(system) as worker:
+        _open_gate(worker, options)
+        for _ in range(WARM_UP + options.samples):
+            time.sleep(random.uniform(0.010, 0.030))
+            system.put_stamp(time.monotonic())
+        system.put_stamp(-1.0)
+        written = options.dir / "delays"
+        worker.wait_for(written.exists, "the list of delays", PATIENCE)
+        time.sleep(1.0)
+        before = cpu_seconds(worker.family())
+        time.sleep(options.idle)
+        idle = cpu_seconds(worker.family()) - before
+    delays = sorted(json.loads(written.read_text())[WARM_UP:])
+    return {
+        "p50_ms": statistics.median(delays) * 1000,
+        "p99_ms": delays[int(len(delays) * 0.99)] * 1000,
+        "least_ms": delays[0] * 1000,
+        "idle_percent": 100 * idle / options.idle,
+    }
+
+
+def memory(system: System) -> dict[str, float]:
+    """The worker's resident memory when a tenth of the jobs have run and when all have."""
+    options = system.options
+    for chunk in _chunks(options.jobs, BULK):
+        system.put_counted(chunk)
+    early = options.jobs // 10
+    _set_milestones(early, options.jobs)
+    with _worker(system) as worker:
+        _open_gate(worker, options)
+        worker.wait_for(_mark(options, early).exists, "a tenth of the jobs", PATIENCE, pause=0.02)
+        early_mib = resident_mib(worker.family())
+        worker.wait_for(_mark(options, options.jobs).exists, "the last job", PATIENCE, pause=0.02)
+        late_mib = resident_mib(worker.family())
+    return {"early_mib": early_mib, "late_mib": late_mib, "growth_mib": late_mib - early_mib}
+
+
+def prepare(system: System) -> dict[str, float]:
+    """Fill a queue for `backlog`: the jobs to be measured first, then those behind and those for later."""
+    options = system.options
+    with _Clock(options.jobs + options.behind + options.delayed) as clock:
+        for chunk in _chunks(options.jobs + options.behind, BULK):
+            system.put_counted(chunk)
+        for chunk in _chunks(options.delayed, BULK):
+            system.put_counted(chunk, delay=3600.0)
+    return clock.figures()
+
+
+def backlog(system: System) -> dict[str, float]:
+    """The first jobs of a queue that `prepare` filled, until the last of them starts; the rest stays."""
+    options = system.options
+    _set_milestones(options.jobs)
+    mark = _mark(options, options.jobs)
+    with _worker(system) as worker:
+        start, cpu_before = _open_gate(worker, options)
+        worker.wait_for(mark.exists, "the last measured job", PATIENCE)
+        cpu = cpu_seconds(worker.family()) - cpu_before
+    return _figures(options.jobs, float(mark.read_text()) - start, cpu)
+
+
+COMMANDS: dict[str, Callable[[System], dict[str, float]]] = {
+    "enqueue": enqueue,
+    "enqueue-many": enqueue_many,
+    "take": take,
+    "drain": drain,
+    "latency": latency,
+    "memory": memory,
+    "prepare": prepare,
+    "backlog": backlog,
+}
+
+
+def main(kind: type[System]) -> None:
+    """Run one command for this system and print its figures."""
+    command, options = _parse()
+    options.publish()
+    system = kind(options)
+    try:
+        print(json.dumps(COMMANDS[command](system)))
+    finally:
+        system.close()
+
+
+def _parse() -> tuple[str, Options]:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("command", choices=COMMANDS)
+    for field in fields(Options):
+        kinds = {"jobs": int, "threads": int, "processes": int, "behind": int, "delayed": int, "samples": int}
+        convert: Callable[[str], object] = {"dir": Path, "idle": float, **kinds}.get(field.name, str)
+        if field.name == "tuned":
+            parser.add_argument("--as-installed", dest="tuned", action="store_false")
+        else:
+            parser.add_argument(f"--{field.name}", type=convert, default=field.default)
+    arguments = vars(parser.parse_args())
+    return arguments.pop("command"), Options(**arguments)
+
+
+class _Clock:
+    """Times its block and the CPU of this process in it."""
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+
+    def __enter__(self) -> "_Clock":
+        self._cpu = _own_cpu()
+        self._start = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds = time.monotonic() - self._start
+        self._cpu = _own_cpu() - self._cpu
+
+    def figures(self) -> dict[str, float]:
+        return _figures(self._jobs, self._seconds, self._cpu)
+
+
+def _own_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _figures(jobs: int, seconds: float, cpu: float) -> dict[str, float]:
+    return {"rate": jobs / seconds, "seconds": seconds, "cpu_us": cpu / jobs * 1e6}
+
+
+def _chunks(jobs: int, size: int) -> Iterator[Sequence[int]]:
+    for first in range(0, jobs, size):
+        yield range(first, min(first + size, jobs))
+
+
+def _fill(system: System) -> None:
+    for chunk in _chunks(system.options.jobs, BULK):
+        system.put_many(chunk)
+
+
+def _worker(system: System) -> Worker:
+    return Worker(system.worker(), system.options.dir / "worker.log", system.stop_signal)
+
+
+def _open_gate(worker: Worker, options: Options) -> tuple[float, float]:
+    """Wait until each process holds its first job, then let go; the time and the CPU spent until then."""
+    worker.wait_for(
+        lambda: len(list(options.dir.glob("ready-*"))) >= options.processes,
+        "the worker's processes",
+        60,
+        pause=0.02,
+    )
+    cpu = cpu_seconds(worker.family())
+    start = time.monotonic()
+    (options.dir / "go").touch()
+    return start, cpu
+
+
+def _set_milestones(*counts: int) -> None:
+    os.environ["BENCH_MILESTONES"] = ",".join(str(count) for count in counts)
+
+
+def _mark(options: Options, count: int) -> Path:
+    return options.dir / f"mark-{count}"

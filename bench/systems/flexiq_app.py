@@ -1,0 +1,24 @@
+"""The app that FlexiQ's own worker imports."""
+
+from flexiq import Queue
+
+from bench.systems.base import settings
+from bench.systems.gate import Delays, Gate
+
+gate = Gate()
+delays = Delays()
+options = settings()
+tuning = {"scheduler_poll_interval_ms": 1, "scheduler_batch_size": 200} if options.tuned else {}
+queue = Queue(db_path=str(options.database), workers=options.threads, **tuning)
+
+
+@queue.task()
+def noop(number: int) -> int:
+    if not gate.open:
+        gate.wait()
+    return number
+
+
+@queue.task()
+def stamped(stamp: float) -> None:
+    delays.add(stamp)

@@ -1,0 +1,48 @@
+"""Huey on SQLite, run by its own consumer with threads or processes.
+
+It deletes a job when it fetches it, so a job whose worker dies is lost: at most once. Quiet logging and no
+periodic tasks are given to it throughout, since both cost time for each job or each second.
+"""
+
+import signal
+import sys
+
+from bench.systems.base import Options, Reader, System
+from bench.systems.commands import main
+
+
+class HueySystem(System):
+    stop_signal = signal.SIGINT
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        from bench.systems import huey_app
+
+        self._app = huey_app
+        self._reader = Reader(options.database)
+
+    def put(self, number: int) -> None:
+        self._app.noop(number)
+
+    def put_stamp(self, stamp: float) -> None:
+        self._app.stamped(stamp)
+
+    def worker(self) -> list[str]:
+        kind, count = ("process", self.options.processes)
+        if self.options.processes == 1:
+            kind, count = ("thread", self.options.threads)
+        command = [sys.executable, "-m", "huey.bin.huey_consumer", "bench.systems.huey_app.huey"]
+        command += ["--quiet", "--no-periodic", "--worker-type", kind, "--workers", str(count)]
+        if self.options.tuned:  # poll every millisecond, without backing off
+            command += ["--delay", "0.001", "--max-delay", "0.001", "--backoff", "1"]
+        return command
+
+    def settled(self) -> int:
+        """Results are rows that are only ever added. Without them: all jobs, once the last is fetched."""
+        if self.options.results == "all":
+            return self._reader.number("SELECT max(rowid) FROM kv")
+        return 0 if self._reader.number("SELECT 1 FROM task LIMIT 1") else self.options.jobs
+
+
+if __name__ == "__main__":
+    main(HueySystem)

@@ -1,0 +1,43 @@
+"""The app that Huey's own consumer imports."""
+
+import sqlite3
+
+from huey import Huey
+from huey.storage import SqliteStorage
+
+from bench.systems.base import settings
+from bench.systems.gate import Delays, Gate
+
+gate = Gate()
+delays = Delays()
+options = settings()
+
+
+class Storage(SqliteStorage):
+    """As installed it runs with synchronous=FULL or, told not to sync, OFF; here with what all have."""
+
+    def _create_connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection = super()._create_connection()
+        connection.execute(f"PRAGMA synchronous = {options.durability}")
+        return connection
+
+
+huey = Huey(
+    "bench",
+    storage_class=Storage,
+    filename=str(options.database),
+    results=options.results == "all",
+    timeout=60,
+)
+
+
+@huey.task()
+def noop(number: int) -> int:
+    if not gate.open:
+        gate.wait()
+    return number
+
+
+@huey.task()
+def stamped(stamp: float) -> None:
+    delays.add(stamp)

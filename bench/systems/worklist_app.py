@@ -1,0 +1,33 @@
+"""The app that Worklist's own worker imports, as a user would write it. WORKLIST_URL names the queue."""
+
+from typing import Literal, cast
+
+from worklist import Worklist
+
+from bench.systems.base import settings
+from bench.systems.gate import Counter, Delays, Gate
+
+gate = Gate()
+counter = Counter()
+delays = Delays()
+app = Worklist(results=cast("Literal['all', 'none']", settings().results))
+
+
+@app.task
+def noop(number: int) -> int:
+    if not gate.open:
+        gate.wait()
+    return number
+
+
+@app.task
+def counted(number: int) -> int:
+    if not gate.open:
+        gate.wait()
+    counter.count()
+    return number
+
+
+@app.task
+def stamped(stamp: float) -> None:
+    delays.add(stamp)

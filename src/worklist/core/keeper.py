@@ -1,0 +1,129 @@
+"""The keeper: the thread of a worker that holds on to its leases and tidies up, however busy the others are.
+
+It renews leases, hears of cancellations, writes down progress, reports the worker alive, removes what has been kept
+long enough, and watches the worker's memory. It knows no executor: what to do about a job is the worker's business.
+"""
+
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Collection
+
+import msgspec
+
+from .errors import BrokerError
+from .events import EventBus, LeaseLost, log
+from .execution import Execution
+from .job import JobId, Progress
+from .outcome import Cancel, Snooze
+from .ports import Broker, WorkerInfo
+
+KEEPER_SECONDS = 1.0
+PRUNE_SECONDS = 10.0
+PRUNE_JOBS = 5000
+"""How many jobs one transaction removes at most."""
+
+
+class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a worker behaves; times in seconds."""
+
+    queues: tuple[str, ...]
+    lease: float = 30.0
+    grace: float = 30.0
+    until_empty: bool = False
+    max_jobs: int | None = None
+    max_memory: int | None = None
+    """Bytes of resident memory after which the worker ends, for its parent to start a fresh one."""
+
+
+class Keeper:
+    """Looks after the executions in `in_flight`, a collection that the worker's pump changes all the time.
+
+    `on_unwanted` is called with an execution that is to stop, and the outcome that it gets; `on_too_large` when the
+    process has outgrown `max_memory`.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        options: WorkerOptions,
+        events: EventBus,
+        in_flight: Collection[Execution],
+        info: Callable[[], WorkerInfo],
+    ) -> None:
+        self._broker = broker
+        self._options = options
+        self._events = events
+        self._in_flight = in_flight
+        self._info = info
+        self._reported: dict[JobId, Progress] = {}
+        self._extended_at = 0.0
+        self._pruned_at = time.monotonic() - random.uniform(0, PRUNE_SECONDS)  # noqa: S311
+        self._ended = threading.Event()
+        self.on_unwanted: Callable[[Execution, Cancel | Snooze], None] = lambda execution, reason: None
+        self.on_too_large: Callable[[], None] = lambda: None
+
+    def run(self) -> None:
+        """Go round about once a second until `stop`. Blocks."""
+        while not self._ended.wait(min(KEEPER_SECONDS, self._options.lease / 6)):
+            try:
+                self._go_round(time.monotonic())
+            except BrokerError as error:
+                log.warning("could not renew leases: %s", error)
+            if self._options.max_memory is not None and resident_memory() > self._options.max_memory:
+                self.on_too_large()
+
+    def stop(self) -> None:
+        """Make `run` return."""
+        self._ended.set()
+
+    def _go_round(self, now: float) -> None:
+        self._report_progress()
+        if self._in_flight or now - self._extended_at > self._options.lease / 3:
+            self._extend()
+            self._extended_at = now
+        if now - self._pruned_at > PRUNE_SECONDS:
+            self._prune()
+            self._pruned_at = now
+
+    def _extend(self) -> None:
+        held = list(self._in_flight)
+        extended = self._broker.extend(self._info(), [execution.lease for execution in held], self._options.lease)
+        for execution in held:
+            lease = execution.lease
+            if lease.number in extended.lost and execution in self._in_flight:
+                self.on_unwanted(execution, Snooze(0))
+                self._events.emit(LeaseLost(id=lease.id, task=execution.task_name, attempt=lease.attempt))
+            elif lease.id in extended.cancelled:
+                self.on_unwanted(execution, Cancel("cancelled on request"))
+
+    def _report_progress(self) -> None:
+        """Write down the progress that is new since the last round."""
+        progress = {e.lease.id: (e.lease, e.progress) for e in list(self._in_flight) if e.progress}
+        news = [(lease, at) for id, (lease, at) in progress.items() if at != self._reported.get(id)]
+        if news:
+            self._broker.report(news)
+        self._reported = {id: at for id, (_, at) in progress.items()}
+
+    def _prune(self) -> None:
+        while self._broker.prune(PRUNE_JOBS) >= PRUNE_JOBS and not self._ended.is_set():
+            continue
+
+
+def resident_memory() -> int:
+    """Return the bytes of memory that this process holds now; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return _peak_memory()
+
+
+def _peak_memory() -> int:
+    try:
+        import resource  # noqa: PLC0415 - not on Windows
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if os.uname().sysname == "Darwin" else peak * 1024
