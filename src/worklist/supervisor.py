@@ -140,7 +140,7 @@ class Supervisor:
         child.born = time.monotonic()
         child.starts += 1
         try:
-            child.process = subprocess.Popen(command, stdin=subprocess.PIPE)
+            child.process = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603 - our own command
         except OSError as error:
             self._again(child, f"{child.name} could not be started: {error}")
             return

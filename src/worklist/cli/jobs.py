@@ -1,7 +1,7 @@
 """Commands about jobs: list them, look at one, retry, cancel, remove."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -20,18 +20,21 @@ BATCH = 1000
 _DONE = {"retry": "retried", "cancel": "cancelled"}
 
 
-class StateChoice(click.Choice[str]):
-    """A job's state; a misspelt one is told the nearest."""
+def _state_among(states: Sequence[JobState]) -> Callable[[click.Context, click.Parameter, Any], JobState | None]:
+    """Return a callback that reads one of these states; a misspelt one is told the nearest."""
+    names = [str(state) for state in states]
 
-    def __init__(self, states: Sequence[JobState] = tuple(JobState)) -> None:
-        super().__init__([str(state) for state in states])
+    def read(context: click.Context, parameter: click.Parameter, value: str | None) -> JobState | None:
+        if value is None:
+            return None
+        if value.lower() not in names:
+            raise click.UsageError(
+                f"{parameter.opts[0]} is {value!r}{did_you_mean(value, names)}; expected one of {', '.join(names)}",
+                context,
+            )
+        return JobState(value.lower())
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> JobState:
-        """Return the state of this name."""
-        if str(value).lower() not in self.choices:
-            near = did_you_mean(str(value), self.choices)
-            self.fail(f"no such state {value!r}{near}; expected one of {', '.join(self.choices)}", param, ctx)
-        return JobState(str(value).lower())
+    return read
 
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -42,7 +45,9 @@ _queue = click.option("--queue", metavar="NAME", help="Only jobs of this queue."
 @click.command()
 @with_app
 @click.argument("id", required=False)
-@click.option("--state", type=StateChoice(), metavar="STATE", help="Only jobs in this state, such as failed.")
+@click.option(
+    "--state", callback=_state_among(tuple(JobState)), metavar="STATE", help="Only jobs in this state, such as failed."
+)
 @_task
 @_queue
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many, the newest first.")
@@ -91,14 +96,19 @@ def say_nothing_found(app: Worklist, task: str | None) -> None:
 @click.command()
 @with_app
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--state", type=StateChoice(sorted(FINISHED)), metavar="STATE", help="All jobs in this state instead.")
+@click.option(
+    "--state", callback=_state_among(sorted(FINISHED)), metavar="STATE", help="All jobs in this state instead."
+)
 @_task
 @_queue
 @_json
 def retry(
     app: Worklist, ids: tuple[JobId, ...], state: JobState | None, task: str | None, queue: str | None, as_json: bool
 ) -> None:
-    """Queue finished jobs again, with all their attempts: those named, or all in a state."""
+    """Queue finished jobs again: those named, or all in a state.
+
+    They have all their attempts again.
+    """
     if bool(ids) == (state is not None):
         raise click.UsageError("name the jobs, or say --state failed for all of them; expected one of the two")
     if state is None:
@@ -184,7 +194,7 @@ _REMOVABLE = tuple(state for state in JobState if state is not JobState.RUNNING)
 @click.command()
 @with_app
 @click.option("--queue", required=True, metavar="NAME", help="Whose jobs to remove.")
-@click.option("--state", required=True, type=StateChoice(_REMOVABLE), metavar="STATE", help="Those in this state.")
+@click.option("--state", required=True, callback=_state_among(_REMOVABLE), metavar="STATE", help="Those in this state.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_json
 def purge(app: Worklist, queue: str, state: JobState, yes: bool, as_json: bool) -> None:

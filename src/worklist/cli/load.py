@@ -160,9 +160,8 @@ def _app_at(module: ModuleType, attribute: str) -> Worklist:
     found: Any = module
     for part in attribute.split("."):
         if not hasattr(found, part):
-            raise AppImportError(
-                f"{module.__name__} has no {attribute!r}{did_you_mean(part, vars(module))}{_apps_in(module)}"
-            )
+            near = did_you_mean(part, vars(module)) or _apps_in(module)
+            raise AppImportError(f"{module.__name__} has no {attribute!r}{near}")
         found = getattr(found, part)
     if not isinstance(found, Worklist):
         raise AppImportError(

@@ -55,7 +55,9 @@ def console(stderr: bool = False) -> Console:
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> Table:
     """Return a table of cells, none of which is read as markup."""
-    made = Table(box=box.SIMPLE_HEAD if console().is_terminal else None, pad_edge=False, header_style="bold")
+    made = Table(
+        box=box.SIMPLE_HEAD if console().is_terminal else None, pad_edge=False, show_edge=False, header_style="bold"
+    )
     for column in columns:
         made.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
     for row in rows:

@@ -20,7 +20,7 @@ Counts = dict[str, dict[JobState, int]]
 @with_app
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(app: Worklist, as_json: bool) -> None:
-    """Show the queues, how many jobs are in which state, and the workers."""
+    """Show the queues, their jobs by state, and the workers."""
     counts, workers, paused = app.inspector.counts(), app.inspector.workers(), set(app.inspector.paused())
     for queue in (*app.queues, *sorted(paused)):
         counts.setdefault(queue, {})
