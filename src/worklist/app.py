@@ -339,7 +339,7 @@ class Worklist:
             max_jobs=max_jobs,
             max_memory=max_memory,
         )
-        with _stop_on_signals(worker):
+        with stop_on_signals(worker):
             return worker.run()
 
     def make_worker(
@@ -448,7 +448,7 @@ def _place_of(function: Callable[..., Any]) -> str:
 
 
 @contextlib.contextmanager
-def _stop_on_signals(worker: Worker) -> Iterator[None]:
+def stop_on_signals(worker: Worker) -> Iterator[None]:
     """Stop the worker gently at the first SIGTERM or SIGINT, and now at the second; main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
