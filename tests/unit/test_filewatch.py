@@ -29,8 +29,8 @@ def watch(request: pytest.FixtureRequest, file: Path):
 
 
 def write(file: Path) -> None:
-    with file.open("ab") as stream:
-        stream.write(b"!")
+    with file.open("ab") as log:
+        log.write(b"!")
 
 
 def until_it_returns(watch: FileWatch, seconds: float = 10 * PATIENCE) -> tuple[threading.Thread, list[bool]]:
@@ -91,6 +91,16 @@ def test_a_watch_may_be_closed_twice_and_poked_after(watch):
     watch.poke()
 
 
+def test_a_wait_soon_after_a_write_is_short(watch, file):
+    """The writer makes visible what it wrote only after the write that woke the waiter."""
+    watch.wait(0.0)
+    write(file)
+    watch.wait(PATIENCE)
+    thread, answers = until_it_returns(watch)
+    thread.join(PATIENCE)
+    assert answers == [False]
+
+
 def test_polling_waits_for_a_file_that_is_not_there_yet(tmp_path):
     watch = _PollWatch(str(tmp_path / "later"))
     thread, answers = until_it_returns(watch)
@@ -138,3 +148,15 @@ def test_a_wait_hears_of_every_put_of_another_process(tmp_path, monkeypatch, dur
         assert not thread.is_alive()
     waiter.close()
     putter.close()
+
+
+def test_a_lease_of_nothing_wakes_nobody(tmp_path):
+    """Else two idle workers would wake each other for ever."""
+    broker = SqliteBroker(tmp_path / "jobs.db")
+    watch = watch_file(str(tmp_path / "jobs.db-wal"))
+    before = os.stat(tmp_path / "jobs.db-wal").st_mtime_ns
+    broker.lease("w", ["default"], 10, 30.0)
+    broker.settle([])
+    assert os.stat(tmp_path / "jobs.db-wal").st_mtime_ns == before
+    watch.close()
+    broker.close()

@@ -61,6 +61,7 @@ def test_an_option_of_a_task_that_means_nothing_is_refused_by_name(app: Worklist
         *BAD_FOR_BOTH,
         ("delay", -1),
         ("delay", None),
+        ("queue", None),
         ("eta", dt.datetime(2030, 1, 1)),  # noqa: DTZ001 - that is the mistake
         ("eta", "tomorrow"),
         ("eta", -1),
@@ -169,7 +170,7 @@ def test_what_a_worker_has_to_know_travels_with_the_job(app: Worklist):
     assert handle.id == lease.id
 
 
-@pytest.mark.parametrize("overrides", [{"timeout": "long"}, {"retries": None}, {"backoff": 3}, {"results": "some"}])
+@pytest.mark.parametrize("overrides", [{"timeout": "long"}, {"retries": -1}, {"backoff": 3}, {"results": "some"}])
 def test_options_of_a_job_that_mean_nothing_fail_that_job_alone(app: Worklist, run, overrides):
     task = app.task(nothing)
     job = task.job((), {})
@@ -200,8 +201,27 @@ def test_a_key_is_fixed_or_made_of_the_arguments(app: Worklist):
     assert fixed.job(("A", "x"), {}).key == "fixed:one"
     assert same.job(("A", "x"), {}).key == same.job((), {"body": "x", "to": "A"}).key
     assert same.job(("A", "x"), {}).key != same.job(("A", "y"), {}).key
-    assert made.job(("A", "x"), {}).key is not None
-    assert made.job(("A",), {"body": "x"}).key == "made:a"
+    assert made.job(("A", "x"), {}).key == "made:a"
+    assert made.job((), {"body": "x", "to": "A"}).key == "made:a"
+
+
+def test_a_key_function_gets_every_argument_by_name(app: Worklist):
+    def tag(kind: str = "plain", *parts: int, loud: bool = False, **more: str) -> None: ...
+
+    task = app.task(key=lambda kind, parts, loud, **more: f"{kind} {parts} {loud} {more}")(tag)
+    name = task.name
+    assert task.job((), {}).key == f"{name}:plain [] False {{}}"
+    assert task.job(("x", 1, 2), {"loud": True, "colour": "red"}).key == f"{name}:x [1, 2] True {{'colour': 'red'}}"
+
+
+@pytest.mark.parametrize("key", [lambda who: who, lambda: "k", lambda to, body, more: to])
+def test_a_key_function_that_does_not_fit_the_task_is_refused_at_once(app: Worklist, key):
+    def send(to: str, body: str = "") -> None: ...
+
+    with pytest.raises(ConfigError, match=r"key function.*lambda to, \*\*_"):
+        app.task(key=key)(send)
+    with pytest.raises(ConfigError, match=r"using\(\).*key function"):
+        app.task(name="other")(send).using(key=key)
 
 
 def test_a_key_that_is_no_text_is_refused(app: Worklist):
@@ -253,7 +273,7 @@ def test_arguments_beyond_the_limit_are_refused_with_both_sizes():
     def keep(text: str) -> None: ...
 
     keep.enqueue("x" * 1000)
-    with pytest.raises(PayloadTooLarge, match=r"keep\(\).*1,208 bytes.*1,024"):
+    with pytest.raises(PayloadTooLarge, match=r"keep\(\).*1,209 bytes.*1,024"):
         keep.enqueue("x" * 1200)
     assert app.store.counts()["default"] == {"queued": 1}
 
@@ -273,7 +293,7 @@ def test_a_bad_call_among_many_is_named_by_its_index(app: Worklist):
     @app.task
     def add(x: int) -> None: ...
 
-    with pytest.raises(ArgumentError, match="call 2: .*'x'"):
+    with pytest.raises(ArgumentError, match=r"call 2: .*'x'"):
         add.enqueue_many([(1,), (2,), ("three",)])
     with pytest.raises(ArgumentError, match="call 1 of enqueue_many is int"):
         add.enqueue_many([(1,), 2])  # type: ignore[list-item]

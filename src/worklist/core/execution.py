@@ -109,7 +109,7 @@ class Execution:
         """Call the function and set the outcome. Never raises what the function raised."""
         token = _current.set(self)
         self.started = time.perf_counter()
-        value: Any = None  # where a middleware keeps an exception to itself
+        value = None  # the result where a middleware swallows what the function raised
         try:
             if self._environment.around is None:
                 value = self.task.function(*self.args, **self.kwargs)  # type: ignore[union-attr]
@@ -128,7 +128,7 @@ class Execution:
         self.started = time.perf_counter()
         around = self._environment.around
         limit: asyncio.Timeout | None = None
-        value: Any = None
+        value = None
         try:
             with around(CurrentJob(self)) if around else nullcontext():
                 async with asyncio.timeout(self.options.timeout) as limit:

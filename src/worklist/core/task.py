@@ -27,7 +27,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 KeyRule = str | bool | Callable[..., str]
-"""A fixed key, True for "the same arguments", or a function of the call's arguments."""
+"""A fixed key, True for "the same arguments", or a function of the call's arguments, which it gets by name."""
 CHUNK = 1000
 """How many jobs `enqueue_many` puts in one transaction."""
 
@@ -37,15 +37,15 @@ class TaskSettings(TypedDict, total=False):
 
     queue: str
     priority: int
-    retries: int
+    retries: int | None
     backoff: BackoffRule
     retry_on: type[BaseException] | tuple[type[BaseException], ...]
     fail_on: type[BaseException] | tuple[type[BaseException], ...]
-    timeout: Duration
-    key: KeyRule
+    timeout: Duration | None
+    key: KeyRule | None
     hold: Duration
     replace: bool
-    expires: Duration
+    expires: Duration | None
     results: ResultsPolicy
     keep_results: Duration
     redeliveries: int
@@ -56,16 +56,16 @@ class CallSettings(TypedDict, total=False):
     """The options of ``task.using(...)``."""
 
     delay: Duration
-    eta: dt.datetime | float
+    eta: dt.datetime | float | None
     queue: str
     priority: int
-    retries: int
+    retries: int | None
     backoff: BackoffRule
-    timeout: Duration
-    key: KeyRule
+    timeout: Duration | None
+    key: KeyRule | None
     hold: Duration
     replace: bool
-    expires: Duration
+    expires: Duration | None
     results: ResultsPolicy
     keep_results: Duration
     redeliveries: int
@@ -102,13 +102,16 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
         """Return the options that hold for one job. Raises ValueError where its overrides mean nothing."""
         if not overrides:
             return self
-        changes = {name: _check(name, overrides[name], name) for name in overrides.keys() & _RUN_TIME - {"backoff"}}
+        changes = {
+            name: check_option(name, overrides[name], name) for name in overrides.keys() & _RUN_TIME - {"backoff"}
+        }
         if "backoff" in overrides:
             changes["backoff"] = msgspec.convert(overrides["backoff"], Backoff)
         return msgspec.structs.replace(self, **changes)
 
 
 _RUN_TIME = {"retries", "backoff", "timeout", "results", "keep_results"}
+_MAY_BE_NONE = {"retries", "timeout", "key", "expires", "eta"}
 _DURATIONS = {"timeout", "expires", "delay", "keep_results"}
 _MAX_ETA = 1e12
 """Unix seconds. Nothing below it is today in milliseconds, so that mistake is noticed."""
@@ -121,10 +124,13 @@ def _checked(settings: Mapping[str, Any], who: str, known: set[str]) -> dict[str
             raise ConfigError(
                 f"{who} has no option {name!r}{did_you_mean(name, known)}; known are {', '.join(sorted(known))}"
             )
-    return {name: _check(name, value, f"{who}: {name}") for name, value in settings.items()}
+    return {name: check_option(name, value, f"{who}: {name}") for name, value in settings.items()}
 
 
-def _check(name: str, value: Any, what: str) -> Any:
+def check_option(name: str, value: Any, what: str) -> Any:
+    """Return the value of one option in its one unit; `what` names it in the ConfigError where it means nothing."""
+    if value is None and name in _MAY_BE_NONE:
+        return None
     if name in _DURATIONS:
         return seconds(value, what)
     special = _CHECKS.get(name)
@@ -305,7 +311,7 @@ class Call(Generic[P, R]):
 
     def _unique_key(self, rule: KeyRule, data: bytes, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         if callable(rule):
-            key: Any = rule(*args, **kwargs)
+            key: Any = rule(**self._task.signature.by_name(args, kwargs))
             if not isinstance(key, str):
                 raise ArgumentError(f"{self._task.name}(): its key function returned {key!r}; expected a string")
         else:
@@ -353,6 +359,7 @@ class Task(Call[P, R]):
         """
         who = f"{self.name}.using()"
         options = self.options.changed(settings, who, CallSettings.__annotations__)
+        self._refuse_key_function(options.key, who)
         if "queue" in settings:
             self.client.check_queue(options.queue)
         _refuse_unsupported(options, who, self.client.capabilities)
@@ -369,7 +376,15 @@ class Task(Call[P, R]):
             raise ConfigError(f"{who}: process=True is for plain functions; an async one runs on the event loop")
         if self.options.process and "<locals>" in self.__qualname__:
             raise ConfigError(f"{who}: process=True needs a function at the top of a module, so a child can import it")
+        self._refuse_key_function(self.options.key, who)
         _refuse_unsupported(self.options, who, self.client.capabilities)
+
+    def _refuse_key_function(self, key: KeyRule | None, who: str) -> None:
+        if callable(key) and not self.signature.accepts(key):
+            raise ConfigError(
+                f"{who}: its key function cannot be called with the task's arguments by name; write one such as "
+                f"lambda {next(iter(self.signature.names), '')}, **_: ..."
+            )
 
     def __reduce__(self) -> tuple[Callable[[str, str], Any], tuple[str, str]]:
         return find_task, (self.__module__, self.__qualname__)

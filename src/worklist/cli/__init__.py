@@ -1,0 +1,15 @@
+"""The command line: start workers, look at jobs, change them. The top layer; nothing imports it.
+
+Each module holds one group of commands. What they share is finding the app (`load`), putting things on the
+screen (`render`) and turning every error into one sentence (`program`).
+"""
+
+from .jobs import cancel, jobs, purge, retry
+from .program import program as main
+from .status import pause, resume, status
+from .worker import worker
+
+for _command in (worker, status, jobs, retry, cancel, purge, pause, resume):
+    main.add_command(_command)
+
+__all__ = ["main"]

@@ -1,0 +1,183 @@
+"""The command ``worklist worker``: one worker in this process, or a parent of several.
+
+The parent never imports the app; each of its children is this same command with ``--supervised``.
+"""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ..app import Worklist, stop_on_signals
+from ..core.errors import ConfigError, WorklistError
+from ..core.units import seconds, size
+from ..core.worker import Worker, kind_of
+from ..supervisor import CANNOT_START, RECYCLED, Supervisor, obey_parent
+from .jobs import count_of
+from .load import EXPECTED, configured_path, load_app, refuse_private
+from .narrator import Narrator
+from .render import say_error, spelt_seconds, without_password
+
+
+def _unit(convert: Callable[[Any, str], float]) -> Callable[[click.Context, click.Parameter, Any], float | None]:
+    """Return a callback that turns a duration or a size, as people write it, into seconds or bytes."""
+
+    def converted(_: click.Context, parameter: click.Parameter, value: Any) -> float | None:
+        try:
+            return None if value is None else convert(value, parameter.opts[0])
+        except ConfigError as error:
+            raise click.UsageError(str(error), _) from None
+
+    return converted
+
+
+def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Return the names in a text with commas."""
+    names = tuple(name.strip() for name in value.split(",")) if value is not None else ()
+    if not all(names):
+        raise click.UsageError(f"{parameter.opts[0]} is {value!r}; expected names with commas between, such as a,b", _)
+    return names
+
+
+_COUNT = click.IntRange(min=1)
+
+
+@click.command()
+@click.argument("path", required=False, metavar="[MODULE:APP]")
+@click.option("--app", "app_path", metavar="MODULE:APP", help="The same, as an option.")
+@click.option("--queues", callback=_names, metavar="A,B", help="Queues to serve.  [default: all of the app]")
+@click.option("--threads", type=_COUNT, default=8, show_default=True, help="Plain functions that run at once.")
+@click.option("--concurrency", type=_COUNT, default=100, show_default=True, help="Async functions that run at once.")
+@click.option("--children", type=_COUNT, default=2, show_default=True, help="Processes for tasks with process=True.")
+@click.option("--processes", type=_COUNT, help="Run so many workers, each a process, and restart what dies.")
+@click.option("--until-empty", is_flag=True, help="End when no job is due.")
+@click.option(
+    "--grace", callback=_unit(seconds), metavar="TIME", default="30s", show_default=True, help="For jobs to end in."
+)
+@click.option("--max-jobs", type=_COUNT, help="End after so many jobs; with --processes, a fresh worker follows.")
+@click.option(
+    "--max-memory", callback=_unit(size), metavar="SIZE", help="End when so much memory is used, such as 500MB."
+)
+@click.option("--quiet", is_flag=True, help="Say nothing of single jobs, only of trouble.")
+@click.option("--supervised", is_flag=True, hidden=True)
+@click.option("--hush", is_flag=True, hidden=True)
+def worker(
+    path: str | None,
+    app_path: str | None,
+    processes: int | None,
+    quiet: bool,
+    supervised: bool,
+    hush: bool,
+    **options: Any,
+) -> None:
+    """Run the jobs of an app until stopped.
+
+    SIGTERM or Ctrl-C stops it gently: running jobs have the --grace time to end, and what has not begun is handed
+    back at once. A second one stops it now.
+    """
+    path = _chosen(path, app_path)
+    narrator = Narrator(quiet)
+    if processes is not None:
+        sys.exit(_supervise(path, processes, options, narrator))
+    try:
+        app, worker = _made(path, options)
+    except WorklistError as error:
+        if not supervised:
+            raise
+        if not hush:
+            say_error(str(error))
+        sys.exit(CANNOT_START)
+    sys.exit(_serve(app, worker, path, options, narrator, supervised))
+
+
+def _chosen(path: str | None, app_path: str | None) -> str:
+    if path is not None and app_path is not None and path != app_path:
+        raise click.UsageError(f"two apps were named, {path} and {app_path}; expected one")
+    chosen = path or app_path or configured_path()
+    if chosen is None:
+        raise click.UsageError(f"no app was named; {EXPECTED}, or app = ... under [tool.worklist] in pyproject.toml")
+    return chosen
+
+
+# -- several processes --------------------------------------------------------------------------------------------
+
+
+def _supervise(path: str, processes: int, options: dict[str, Any], narrator: Narrator) -> int:
+    command = [sys.executable, "-m", "worklist", "worker", path, *_as_arguments(options), "--supervised"]
+    if narrator.quiet:
+        command.append("--quiet")
+    narrator.news("parent", f"pid {os.getpid()} starts {processes} workers of {path}")
+    supervisor = Supervisor(command, processes, narrator.say, hush=["--hush"], until_empty=options["until_empty"])
+    return supervisor.run()
+
+
+def _as_arguments(options: dict[str, Any]) -> list[str]:
+    """Return options as a command line has them."""
+    arguments = []
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            arguments.append(flag)
+        elif value not in (None, False, ()):
+            arguments.append(f"{flag}={','.join(value) if isinstance(value, tuple) else value}")
+    return arguments
+
+
+# -- one process --------------------------------------------------------------------------------------------------
+
+
+def _made(path: str, options: dict[str, Any]) -> tuple[Worklist, Worker]:
+    app = load_app(path)
+    refuse_private(app)
+    return app, app.make_worker(**options)
+
+
+def _serve(
+    app: Worklist, worker: Worker, path: str, options: dict[str, Any], narrator: Narrator, supervised: bool
+) -> int:
+    narrator.listen(app)
+    _show_log(narrator)
+    begun = time.monotonic()
+    with app, stop_on_signals(worker):
+        if supervised:
+            obey_parent(worker.stop)
+        narrator.news("worker", _what_it_serves(app, path, options))
+        report = worker.run()
+    took = spelt_seconds(time.monotonic() - begun)
+    narrator.news("ended", f"pid {os.getpid()} processed {count_of(report.processed)} in {took}")
+    return RECYCLED if report.recycle and supervised else 0
+
+
+_SLOTS = {"thread": "threads", "async": "concurrency", "process": "children"}
+
+
+def _what_it_serves(app: Worklist, path: str, options: dict[str, Any]) -> str:
+    kinds = {kind_of(task) for task in app.tasks.values()}
+    slots = ", ".join(f"{name} {options[name]}" for kind, name in _SLOTS.items() if kind in kinds)
+    queues = ", ".join(options["queues"] or app.queues)
+    tasks = f"{len(app.tasks)} task" + "s" * (len(app.tasks) != 1)
+    return f"pid {os.getpid()} serves {queues} of {path} ({tasks}) on {without_password(app.url)} with {slots}"
+
+
+class _LogLines(logging.Handler):
+    """Shows what the worker logs as lines like the others."""
+
+    def __init__(self, narrator: Narrator) -> None:
+        super().__init__(logging.WARNING)
+        self._narrator = narrator
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        more = f": {type(error).__name__}: {error}" if error else ""
+        self._narrator.say(record.levelname.lower(), record.getMessage() + more, "yellow")
+
+
+def _show_log(narrator: Narrator) -> None:
+    """Show Worklist's own log, unless the app has set logging up itself."""
+    log = logging.getLogger("worklist")
+    if not log.hasHandlers():
+        log.addHandler(_LogLines(narrator))
