@@ -38,18 +38,12 @@ def main() -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--rows", type=_some_of(ROWS), default=set(ROWS), help=f"some of {','.join(ROWS)}")
-    parser.add_argument(
-        "--peers", type=_some_of(PEERS), default=set(PEERS), help=f"some of {','.join(PEERS)}"
-    )
+    parser.add_argument("--peers", type=_some_of(PEERS), default=set(PEERS), help=f"some of {','.join(PEERS)}")
     parser.add_argument("--rounds", type=int, default=3, help="times that each measurement is made (3)")
     parser.add_argument("--jobs", type=int, help=f"jobs in a measurement ({Scale().jobs})")
-    parser.add_argument(
-        "--quick", action="store_true", help="few jobs, one round, nothing kept: does it all run?"
-    )
+    parser.add_argument("--quick", action="store_true", help="few jobs, one round, nothing kept: does it all run?")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results (bench/results)")
-    parser.add_argument(
-        "--publish", action="store_true", help="run nothing; put kept results into the READMEs"
-    )
+    parser.add_argument("--publish", action="store_true", help="run nothing; put kept results into the READMEs")
     return parser.parse_args()
 
 

@@ -103,10 +103,7 @@ def choose(cases: list[Case], rows: set[str], peers: set[str]) -> list[Case]:
     """The cases of these rows, without the contenders of peers that are not wanted."""
     wanted = {"worklist", "floor", *peers}
     kept = [case for case in cases if case.row in rows]
-    return [
-        replace(case, contenders=tuple(one for one in case.contenders if one.system in wanted))
-        for case in kept
-    ]
+    return [replace(case, contenders=tuple(one for one in case.contenders if one.system in wanted)) for case in kept]
 
 
 def _enqueue(scale: Scale) -> Iterator[Case]:
@@ -121,8 +118,7 @@ def _enqueue(scale: Scale) -> Iterator[Case]:
             durability=NORMAL,
             metrics=(RATE,),
             contenders=tuple(
-                Contender(one, together, "enqueue", scale.jobs, ("--threads", str(threads)))
-                for one in systems
+                Contender(one, together, "enqueue", scale.jobs, ("--threads", str(threads))) for one in systems
             ),
         )
     yield Case(
@@ -183,9 +179,7 @@ def _drain_kept(scale: Scale) -> Iterator[Case]:
         Contender("worklist", "one thread", "drain", scale.jobs, one),
         floor,
         Contender("huey", "one thread", "drain", scale.jobs, one),
-        Contender(
-            "huey", "one thread, never synced", "drain", scale.jobs, (*one, *NEVER_SYNCED), durability=OFF
-        ),
+        Contender("huey", "one thread, never synced", "drain", scale.jobs, (*one, *NEVER_SYNCED), durability=OFF),
         Contender("flexiq", f"one thread, {tuned}", "drain", scale.slow_jobs, one),
     )
     yield _drain_case(
@@ -193,9 +187,7 @@ def _drain_kept(scale: Scale) -> Iterator[Case]:
         Contender("worklist", "10 threads", "drain", scale.jobs, ten),
         Contender("huey", "10 threads", "drain", scale.jobs, ten),
         Contender("flexiq", f"10 threads, {tuned}", "drain", scale.slow_jobs, ten),
-        Contender(
-            "flexiq", "10 threads, as installed", "drain", scale.slow_jobs // 2, (*ten, "--as-installed")
-        ),
+        Contender("flexiq", "10 threads, as installed", "drain", scale.slow_jobs // 2, (*ten, "--as-installed")),
     )
     yield _drain_case(
         ("drain-kept-2p", "results kept, two processes", "保留结果，2 个进程"),
@@ -211,9 +203,7 @@ def _drain_not_kept(scale: Scale) -> Iterator[Case]:
         Contender("worklist", "one thread", "drain", scale.jobs, one),
         Contender("floor", "200 in a transaction", "take", scale.jobs, one),
         Contender("huey", "one thread", "drain", scale.jobs, one),
-        Contender(
-            "huey", "one thread, never synced", "drain", scale.jobs, (*one, *NEVER_SYNCED), durability=OFF
-        ),
+        Contender("huey", "one thread, never synced", "drain", scale.jobs, (*one, *NEVER_SYNCED), durability=OFF),
         Contender("litequeue", "pop and done, in the caller", "take", scale.slow_jobs, one),
         Contender("persistqueue", "get and ack, in the caller", "take", scale.slow_jobs, one),
     )
@@ -273,9 +263,7 @@ def _latency(scale: Scale) -> Iterator[Case]:
             Contender("huey", "polls every 1 ms", "latency", scale.samples, size),
             Contender("huey", "as installed", "latency", scale.samples, (*size, "--as-installed")),
             Contender("flexiq", "10 threads, polls every 1 ms", "latency", scale.samples, ten),
-            Contender(
-                "flexiq", "10 threads, as installed", "latency", scale.samples, (*ten, "--as-installed")
-            ),
+            Contender("flexiq", "10 threads, as installed", "latency", scale.samples, (*ten, "--as-installed")),
         ),
     )
 

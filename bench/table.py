@@ -180,9 +180,7 @@ def _detail_rows(measured: Measured) -> Iterator[list[str]]:
 def _reading(report: Report, words: Words) -> str:
     rounds = max((len(entry.rounds) for one in report.cases.values() for entry in one.entries), default=0)
     facts = report.machine
-    machine = (
-        f"{facts.get('cores')} × {facts.get('cpu')}, {facts.get('memory_gib')} GiB, {facts.get('system')}"
-    )
+    machine = f"{facts.get('cores')} × {facts.get('cpu')}, {facts.get('memory_gib')} GiB, {facts.get('system')}"
     shown = {"python": "Python", "sqlite": "SQLite", **NAMES}
     versions = ", ".join(f"{shown[name]} {version}" for name, version in report.versions.items())
     dates = sorted({one.date for one in report.cases.values()})

@@ -18,9 +18,7 @@ class GaveUpError(Exception):
 class Worker:
     """A worker process and its children, started on entry and gone on exit."""
 
-    def __init__(
-        self, command: Sequence[str], log: Path, stop_signal: signal.Signals = signal.SIGTERM
-    ) -> None:
+    def __init__(self, command: Sequence[str], log: Path, stop_signal: signal.Signals = signal.SIGTERM) -> None:
         self._command = command
         self._log = log
         self._stop_signal = stop_signal

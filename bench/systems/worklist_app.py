@@ -2,10 +2,9 @@
 
 from typing import Literal, cast
 
-from worklist import Worklist
-
 from bench.systems.base import settings
 from bench.systems.gate import Counter, Delays, Gate
+from worklist import Worklist
 
 gate = Gate()
 counter = Counter()

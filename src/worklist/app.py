@@ -9,6 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, Unpack, overload
@@ -27,7 +28,7 @@ from .core.job import Job, JobId, JobRecord
 from .core.keeper import WorkerOptions
 from .core.middleware import Middleware, compose
 from .core.ports import Capabilities, Change, Executor, Inspector, ResultsPolicy, Store
-from .core.task import Task, TaskOptions, TaskSettings
+from .core.task import Task, TaskOptions, TaskSettings, check_option
 from .core.units import Duration, seconds, size
 from .core.worker import Kind, Worker, WorkerReport, kind_of
 from .executors import AsyncExecutor, ProcessExecutor, ThreadExecutor
@@ -78,21 +79,22 @@ _ADAPTERS = {
 class BrokerUrl:
     """A parsed URL: what to open, where, and how. Raises ConfigError where it cannot mean anything."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, what: str = "url") -> None:
         if not isinstance(url, str) or ":" not in url:
-            raise ConfigError(f"the URL is {url!r}; expected something like sqlite:///worklist.db or memory://")
+            raise ConfigError(f"{what} is {url!r}; expected something like sqlite:///worklist.db or memory://")
+        self.url = url
         parts = urlsplit(url)
         self.scheme = parts.scheme
         if self.scheme not in _ADAPTERS:
             raise ConfigError(
-                f"no broker for {self.scheme}:// URLs{did_you_mean(self.scheme, _ADAPTERS)}; "
+                f"{what}: there is no broker for {self.scheme}:// URLs{did_you_mean(self.scheme, _ADAPTERS)}; "
                 f"known are {', '.join(f'{scheme}://' for scheme in sorted(_ADAPTERS))}"
             )
         self.options = dict(parse_qsl(parts.query, keep_blank_values=True))
         self.place = unquote(parts.path)[1:]
         if self.scheme == "sqlite" and (parts.netloc or not self.place):
             raise ConfigError(
-                f"the URL is {url!r}; expected sqlite:///FILE (three slashes) for a file in this folder, "
+                f"{what} is {url!r}; expected sqlite:///FILE (three slashes) for a file in this folder, "
                 "or sqlite:////FOLDER/FILE (four) for an absolute path"
             )
 
@@ -150,21 +152,15 @@ class Worklist:
         secret: str | None = None,
         queues: Sequence[str] = (),
     ) -> None:
-        self.url = setting("url", url)
-        self._place = BrokerUrl(self.url)
-        self._codec = Codec(setting("secret", secret))
-        self.max_payload = size(setting("max_payload", max_payload), "max_payload")
-        self.lease = seconds(setting("lease", lease), "lease")
-        if self.lease < 0.5:
-            raise ConfigError(f"lease is {self.lease:g} s; expected at least half a second, to be renewed in time")
-        self._defaults = TaskOptions().changed(
-            {
-                "results": setting("results", results),
-                "keep_results": setting("keep_results", keep_results),
-                "redeliveries": setting("redeliveries", redeliveries),
-            },
-            "Worklist()",
-            TaskOptions.__struct_fields__,
+        self._place = setting("url", url, BrokerUrl)
+        self.url = self._place.url
+        self._codec = Codec(setting("secret", secret, _secret))
+        self.max_payload = setting("max_payload", max_payload, size)
+        self.lease = setting("lease", lease, _lease_time)
+        self._defaults = TaskOptions(
+            results=setting("results", results, partial(check_option, "results")),
+            keep_results=setting("keep_results", keep_results, partial(check_option, "keep_results")),
+            redeliveries=setting("redeliveries", redeliveries, partial(check_option, "redeliveries")),
         )
         self.tasks: dict[str, Task[..., Any]] = {}
         self._queues = set(queues)
@@ -419,6 +415,19 @@ class Worklist:
 
     def __repr__(self) -> str:
         return f"<Worklist on {self._place.scheme} with {len(self.tasks)} tasks>"
+
+
+def _secret(value: Any, what: str) -> str | None:
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise ConfigError(f"{what} is empty or no text; expected a long random string")
+
+
+def _lease_time(value: Any, what: str) -> float:
+    lease = seconds(value, what)
+    if lease < 0.5:
+        raise ConfigError(f"{what} is {lease:g} s; expected at least half a second, for it to be renewed in time")
+    return lease
 
 
 def _module_name(function: Callable[..., Any]) -> str:

@@ -1,7 +1,10 @@
 """Every setting of an app, in one table: it feeds the environment variables, `worklist --help` and the docs."""
 
 import os
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 
 class Setting(NamedTuple):
@@ -32,12 +35,16 @@ SETTINGS = (
 )
 
 
-def setting(name: str, given: Any) -> Any:
-    """Return the value of a setting: what was given, else the environment's, else the default."""
-    if given is not None:
-        return given
+def setting(name: str, given: Any, convert: Callable[[Any, str], T]) -> T:
+    """Return the value of a setting: what was given, else the environment's, else the default.
+
+    `convert(value, what)` checks it; `what` names it in the error, with the variable that it came from.
+    """
     row = next(row for row in SETTINGS if row.name == name)
+    if given is not None:
+        return convert(given, name)
     text = os.environ.get(row.variable)
     if text is None:
-        return row.default
-    return int(text) if isinstance(row.default, int) and text.isdigit() else text
+        return convert(row.default, name)
+    value = int(text) if isinstance(row.default, int) and text.isdigit() else text
+    return convert(value, f"{name} (from ${row.variable})")

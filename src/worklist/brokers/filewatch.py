@@ -5,26 +5,50 @@ microseconds at no cost to the writer.
 """
 
 import ctypes
+import math
 import os
 import select
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 _IN_MODIFY = 0x2
 _POLL_SECONDS = 0.005
+_ECHO_SECONDS = 2.0
+"""For how long after a write one keeps looking for what it has brought."""
 
 
-class FileWatch(Protocol):
+class FileWatch(ABC):
     """Waits for writes to one file. Writes between two waits are not missed."""
 
-    def wait(self, seconds: float) -> bool:
-        """Return at the first write since the last wait, at a `poke`, or after `seconds`; True where it was poked."""
+    def __init__(self) -> None:
+        self._written_at = -math.inf
 
+    def wait(self, seconds: float) -> bool:
+        """Return at the first write since the last wait, at a `poke`, or after `seconds`; True where it was poked.
+
+        A writer writes first and makes it visible a moment later, so one who was woken by the write may look too
+        early. Therefore waits after a write are short: a millisecond at first, then twice as long each time.
+        """
+        since = time.monotonic() - self._written_at
+        if since < _ECHO_SECONDS:
+            seconds = min(seconds, max(0.001, since))
+        written, poked = self._wait(max(0.0, seconds))
+        if written:
+            self._written_at = time.monotonic()
+        return poked
+
+    @abstractmethod
+    def _wait(self, seconds: float) -> tuple[bool, bool]:
+        """Wait once; return whether the file was written, and whether there was a poke."""
+
+    @abstractmethod
     def poke(self) -> None:
         """Make the wait under way, or the next one, return."""
 
+    @abstractmethod
     def close(self) -> None:
         """Give back the descriptors."""
 
@@ -63,8 +87,9 @@ class _Pipe:
         os.close(self._write)
 
 
-class _InotifyWatch:
+class _InotifyWatch(FileWatch):
     def __init__(self, path: str) -> None:
+        super().__init__()
         libc = ctypes.CDLL(None, use_errno=True)
         self._inotify = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._inotify < 0:
@@ -78,11 +103,11 @@ class _InotifyWatch:
         self._poll.register(self._pipe.read, select.POLLIN)
         self._closed = False
 
-    def wait(self, seconds: float) -> bool:
-        ready = [descriptor for descriptor, _ in self._poll.poll(max(0.0, seconds) * 1000)]
+    def _wait(self, seconds: float) -> tuple[bool, bool]:
+        ready = [descriptor for descriptor, _ in self._poll.poll(math.ceil(seconds * 1000))]
         for descriptor in ready:
             os.read(descriptor, 65536)
-        return self._pipe.read in ready
+        return self._inotify in ready, self._pipe.read in ready
 
     def poke(self) -> None:
         self._pipe.poke()
@@ -98,8 +123,9 @@ class _InotifyWatch:
             self.close()
 
 
-class _KqueueWatch:
+class _KqueueWatch(FileWatch):
     def __init__(self, path: str) -> None:
+        super().__init__()
         self._file = os.open(path, os.O_RDONLY)
         self._pipe = _Pipe()
         system: Any = select  # these names exist on BSD and macOS alone
@@ -114,11 +140,12 @@ class _KqueueWatch:
         self._queue.control([writes, pokes], 0)
         self._closed = False
 
-    def wait(self, seconds: float) -> bool:
-        poked = any(event.ident == self._pipe.read for event in self._queue.control([], 8, max(0.0, seconds)))
+    def _wait(self, seconds: float) -> tuple[bool, bool]:
+        ready = [event.ident for event in self._queue.control([], 8, seconds)]
+        poked = self._pipe.read in ready
         if poked:
             os.read(self._pipe.read, 4096)
-        return poked
+        return self._file in ready, poked
 
     def poke(self) -> None:
         self._pipe.poke()
@@ -135,10 +162,11 @@ class _KqueueWatch:
             self.close()
 
 
-class _PollWatch:
+class _PollWatch(FileWatch):
     """Looks at size and time of the file every few milliseconds."""
 
     def __init__(self, path: str) -> None:
+        super().__init__()
         self._path = path
         self._seen = self._stamp()
         self._poked = False
@@ -150,13 +178,13 @@ class _PollWatch:
             return 0, 0, 0
         return status.st_size, status.st_mtime_ns, status.st_ino
 
-    def wait(self, seconds: float) -> bool:
+    def _wait(self, seconds: float) -> tuple[bool, bool]:
         end = time.monotonic() + seconds
-        while self._stamp() == self._seen and not self._poked and time.monotonic() < end:
-            time.sleep(min(_POLL_SECONDS, max(0.0, seconds)))
+        while (stamp := self._stamp()) == self._seen and not self._poked and time.monotonic() < end:
+            time.sleep(min(_POLL_SECONDS, seconds))
+        written, self._seen = stamp != self._seen, stamp
         poked, self._poked = self._poked, False
-        self._seen = self._stamp()
-        return poked
+        return written, poked
 
     def poke(self) -> None:
         self._poked = True

@@ -1,8 +1,8 @@
 """The queue on one SQLite file: no server, several processes, survives them all.
 
 Every verb is one transaction of few statements, whatever the number of jobs in it. What makes it fast: a job's row
-is written three times in its life (put, lease, settle) and has no index entry but its id and, until it is leased,
-its place in the queue. Leases and retention are kept per call, not per job. docs/decisions/0002 tells more.
+is written three times in its life (put, lease, settle), stands where its id says, and has no index entry but, until
+it is leased, its place in the queue. Leases and retention are kept per call, not per job: docs/decisions/0002.
 """
 
 import functools
@@ -43,10 +43,11 @@ _CODES: dict[JobState, tuple[int, ...]] = {
     state: tuple(code for code, it in enumerate(_STATES) if it is state) for state in JobState
 }
 _DAMAGED = Job("", "")
+_NOWHERE = -1000
+_MAX_PLACE = (1 << 63) - 1000
 _ROWS = 50
 """How many jobs one INSERT carries at most."""
 _encode = msgspec.msgpack.Encoder().encode
-_to_json = msgspec.json.Encoder().encode
 _decode_errors = msgspec.msgpack.Decoder(tuple[ErrorInfo, ...]).decode
 _decode_progress = msgspec.msgpack.Decoder(Progress).decode
 _decode_worker = msgspec.msgpack.Decoder(WorkerInfo).decode
@@ -84,17 +85,22 @@ class SqliteBroker:
             with self._file.transaction() as db:
                 return [self._put_keyed(db, job, row, now) for job, row in zip(jobs, rows, strict=True)]
         if 0 < len(rows) <= _ROWS:
-            self._file.write(_put_rows(len(rows)), [*itertools.chain.from_iterable(rows)])
+            values = rows[0] if len(rows) == 1 else [*itertools.chain.from_iterable(rows)]
+            if self._file.write(_put_rows(len(rows)), values) < len(rows):
+                with self._file.transaction() as db:
+                    self._put_aside(db, rows)
         elif rows:
             with self._file.transaction() as db:
                 for start in range(0, len(rows), _ROWS):
                     some = rows[start : start + _ROWS]
-                    db.execute(_put_rows(len(some)), [*itertools.chain.from_iterable(some)])
+                    if db.execute(_put_rows(len(some)), [*itertools.chain.from_iterable(some)]).rowcount < len(some):
+                        self._put_aside(db, some)
         return [job.id for job in jobs]
 
     def _row(self, job: Job, now: float) -> tuple[Any, ...]:
-        due = job.due(now)
+        due = job.due(now) if job.delay or job.eta else now
         return (
+            place_of(job.id),
             job.id,
             job.queue,
             -job.priority,
@@ -107,10 +113,19 @@ class SqliteBroker:
             self._codec.encode(job),
         )
 
+    def _put_aside(self, db: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Put those of `rows` that are not there, because another job has their place, beside it."""
+        for place, id, *rest in rows:
+            there, free = db.execute(SQL["find_place"], (place, id)).fetchone()
+            if there is None:
+                db.execute(SQL["put"], (free or place, id, *rest))
+
     def _put_keyed(self, db: Connection, job: Job, row: tuple[Any, ...], now: float) -> JobId:
+        place, free = db.execute(SQL["find_place"], row[:2]).fetchone()
+        if place is not None:
+            return job.id
+        place = free or row[0]
         if job.key is not None:
-            if db.execute(SQL["exists"], (job.id,)).fetchone():
-                return job.id
             holder = db.execute(SQL["holder"], (job.key,)).fetchone()
             if holder is not None and not (holder[1] and holder[1] <= now):
                 id, _, seq, state = holder
@@ -118,15 +133,15 @@ class SqliteBroker:
                     return str(id)
                 if state in (READY, DELAYED):
                     return self._rewrite(db, msgspec.structs.replace(job, id=id), seq, now)
-            db.execute(SQL["take_key"], (job.key, job.id, _held_until(job, now)))
-        db.execute(SQL["put"], row)
+            db.execute(SQL["take_key"], (job.key, job.id, place, _held_until(job, now)))
+        db.execute(SQL["put"], (place, *row[1:]))
         return job.id
 
     def _rewrite(self, db: Connection, job: Job, seq: int, now: float) -> JobId:
         """Debounce: a queued job takes over the newer call's arguments and due time, and keeps its id."""
-        id, queue, rank, state, task, enqueued, due, expires, key, body = self._row(job, now)
+        _, id, queue, rank, state, task, enqueued, due, expires, key, body = self._row(job, now)
         db.execute(SQL["rewrite"], (queue, rank, state, task, enqueued, due, expires, body, seq))
-        db.execute(SQL["take_key"], (key, id, _held_until(job, now)))
+        db.execute(SQL["take_key"], (key, id, seq, _held_until(job, now)))
         return job.id
 
     # -- leasing --------------------------------------------------------------------------------------------
@@ -423,10 +438,15 @@ class SqliteBroker:
 
     def load(self, ids: Sequence[JobId]) -> list[JobRecord | None]:
         """Return the records of jobs (see ResultStore.load)."""
-        wanted = _to_json(list(ids)).decode()
-        rows = self._file.read(f"{SQL['record']} {SQL['of_ids']}", [wanted])
+        places = str([_place(id) for id in ids])
+        rows = self._file.read(f"{SQL['record']} {SQL['of_ids']}", (places,))
         found = {row[0]: _record(row) for row in rows}
-        return [found.get(id) for id in ids]
+        return [found.get(id) or self._load_aside(id) for id in ids]
+
+    def _load_aside(self, id: JobId) -> JobRecord | None:
+        """Return the record of a job that does not stand at the place its id says, or nowhere."""
+        rows = self._file.read(f"{SQL['record']} {SQL['of_id']}", (_place(id), id))
+        return _record(rows[0]) if rows else None
 
     def counts(self) -> dict[str, dict[JobState, int]]:
         """Return how many jobs each queue has in each state."""
@@ -460,7 +480,9 @@ class SqliteBroker:
             raise ConfigError(f"a job cannot be changed by {change!r}; expected cancel, retry or delete")
         with self._file.transaction() as db:
             now = self._clock()
-            rows = itertools.chain.from_iterable(db.execute(SQL["changeable"], (id,)).fetchall() for id in ids)
+            rows = itertools.chain.from_iterable(
+                db.execute(SQL["changeable"], (_place(id), id)).fetchall() for id in ids
+            )
             return [row[1] for row in rows if actions[change](db, row, now)]
 
     def _cancel(self, db: Connection, row: tuple[Any, ...], now: float) -> bool:
@@ -487,7 +509,7 @@ class SqliteBroker:
                 return False
             job = self._decoded(body)
             if job.hold != FOREVER:
-                db.execute(SQL["take_key"], (key, id, _held_until(job, now)))
+                db.execute(SQL["take_key"], (key, id, seq, _held_until(job, now)))
         db.execute(SQL["retry"], (now, seq))
         return True
 
@@ -526,8 +548,24 @@ def _put_rows(count: int) -> str:
 
     Every step of a statement hands over the interpreter's lock, and with many threads that costs more than the row.
     """
-    head, values, tail = SQL["put"].partition("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    head, values, tail = SQL["put"].partition("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     return head + ", ".join([values] * count) + tail
+
+
+def place_of(id: JobId) -> int:
+    """Return where the row of a job stands: the nanoseconds in its id. Raises ConfigError for an id of another kind."""
+    place = _place(id)
+    if place == _NOWHERE:
+        raise ConfigError(f"the job id {id!r} does not begin with its time; take ids from new_job_id()")
+    return place
+
+
+def _place(id: JobId) -> int:
+    try:
+        place = int(id[:16], 16)
+    except ValueError:
+        return _NOWHERE
+    return place if 0 <= place < _MAX_PLACE else _NOWHERE
 
 
 def _held_until(job: Job, now: float) -> float:

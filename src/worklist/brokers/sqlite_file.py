@@ -61,7 +61,9 @@ class SqliteFile:
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256)
-        db.execute("PRAGMA page_size = 1024")  # a commit writes whole pages, and a job touches three of them
+        db.execute(
+            "PRAGMA page_size = 2048"
+        )  # a commit writes whole pages; larger ones suit batches, smaller ones single jobs
         db.execute(f"PRAGMA synchronous = {self._durability.upper()}")
         db.execute("PRAGMA cache_size = -8192")  # KiB
         db.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: 16 MiB, so that checkpoints are few and large
@@ -127,15 +129,16 @@ class SqliteFile:
                     db.execute("ROLLBACK")
                 raise
 
-    def write(self, statement: str, parameters: Sequence[Any]) -> None:
-        """Run one statement as a transaction of its own."""
-        with self._write_lock, self._clear_errors():
+    def write(self, statement: str, parameters: Sequence[Any]) -> int:
+        """Run one statement as a transaction of its own; return how many rows it changed."""
+        with self._write_lock:
             try:
-                self._writer.execute(statement, parameters)
-            except sqlite3.OperationalError as error:
+                return self._writer.execute(statement, parameters).rowcount
+            except sqlite3.Error as error:
                 if not _is_busy(error):
-                    raise
-                self._again(lambda: self._writer.execute(statement, parameters))
+                    raise self._translate(error) from error
+            with self._clear_errors():
+                return self._again(lambda: self._writer.execute(statement, parameters).rowcount)
 
     def read(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """Return the rows of a query, as of the last commit of anybody."""
@@ -197,8 +200,8 @@ class SqliteFile:
             self._writer.close()
 
 
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    return (error.sqlite_errorcode & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+def _is_busy(error: sqlite3.Error) -> bool:
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def file_system_of(folder: Path) -> str:

@@ -50,21 +50,26 @@ class Batcher(Generic[T, R]):
 
     def call(self, items: Sequence[T]) -> list[R]:
         """Flush `items`, together with whatever else waits, and return their results."""
-        request: _Request[T, R] = _Request(items)
         with self._lock:
-            leads = not self._busy
-            if leads:
-                self._busy = True
-            else:
+            waits = self._busy
+            if waits:
+                request: _Request[T, R] = _Request(items)
                 request.wakened = threading.Lock()
                 request.wakened.acquire()
                 self._pending.append(request)
-        if leads:
-            self._lead([request])
-        elif request.wakened is not None:
-            request.wakened.acquire()
-            if request.leads:
-                self._lead([request, *self._take(len(request.items))])
+            self._busy = True
+        if waits:
+            return self._wait_for_turn(request)
+        try:
+            return self._flush(list(items))
+        finally:
+            self._pass_on()
+
+    def _wait_for_turn(self, request: _Request[T, R]) -> list[R]:
+        """Sleep until another leader has flushed this request, or has made it the leader."""
+        request.wakened.acquire()  # type: ignore[union-attr]
+        if request.leads:
+            self._lead([request, *self._take(len(request.items))])
         return request.outcome()
 
     async def acall(self, items: Sequence[T]) -> list[R]:

@@ -101,6 +101,7 @@ class Execution:
         """Call the function and set the outcome. Never raises what the function raised."""
         token = _current.set(self)
         self.started = time.perf_counter()
+        value = None  # the result where a middleware swallows what the function raised
         try:
             if self._environment.around is None:
                 value = self.task.function(*self.args, **self.kwargs)  # type: ignore[union-attr]
@@ -118,6 +119,7 @@ class Execution:
         _current.set(self)
         self.started = time.perf_counter()
         around = self._environment.around
+        value = None
         try:
             with around(CurrentJob(self)) if around else nullcontext():
                 async with asyncio.timeout(self.options.timeout) as limit:

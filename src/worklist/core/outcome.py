@@ -95,8 +95,8 @@ class Backoff(msgspec.Struct, frozen=True):
         return plain * random.uniform(0.5, 1.0) if self.jitter else plain  # noqa: S311
 
 
-BackoffRule = str | float | int | Sequence[float] | Backoff | Callable[[int, BaseException], float]
-"""``"exponential"``, ``"constant"``, seconds, a list of seconds, a Backoff, or a function of (retry, exception)."""
+BackoffRule = Duration | Sequence[Duration] | Backoff | Callable[[int, BaseException], float]
+"""``"exponential"``, ``"constant"``, a duration, a list of them, a Backoff, or a function of (retry, exception)."""
 
 _NAMED = {"exponential": Backoff(), "constant": Backoff(factor=1.0, base=10.0)}
 
@@ -105,15 +105,17 @@ def as_backoff(rule: BackoffRule) -> Backoff | Callable[[int, BaseException], fl
     """Turn what a user wrote for `backoff` into one thing. Raises ConfigError where it means nothing."""
     if isinstance(rule, Backoff) or callable(rule):
         return rule
-    if isinstance(rule, str):
-        if rule in _NAMED:
-            return _NAMED[rule]
-        raise ConfigError(f"backoff is {rule!r}; expected one of {', '.join(_NAMED)}{did_you_mean(rule, _NAMED)}")
-    if isinstance(rule, Sequence):
+    if isinstance(rule, str) and rule in _NAMED:
+        return _NAMED[rule]
+    if isinstance(rule, str) and rule[:1].isalpha():
+        raise ConfigError(
+            f"backoff is {rule!r}; expected a duration, {' or '.join(map(repr, _NAMED))}{did_you_mean(rule, _NAMED)}"
+        )
+    if isinstance(rule, Sequence) and not isinstance(rule, str):
         if not rule:
             raise ConfigError("backoff is an empty list; expected the seconds before each retry, such as [1, 10, 60]")
         return Backoff(steps=tuple(seconds(step, "backoff") for step in rule), jitter=False)
-    return Backoff(base=seconds(rule, "backoff"), factor=1.0)
+    return Backoff(steps=(seconds(rule, "backoff"),), jitter=False)
 
 
 def describe(error: BaseException, attempt: int, at: float) -> ErrorInfo:

@@ -37,15 +37,15 @@ class TaskSettings(TypedDict, total=False):
 
     queue: str
     priority: int
-    retries: int
+    retries: int | None
     backoff: BackoffRule
     retry_on: type[BaseException] | tuple[type[BaseException], ...]
     fail_on: type[BaseException] | tuple[type[BaseException], ...]
-    timeout: Duration
-    key: KeyRule
+    timeout: Duration | None
+    key: KeyRule | None
     hold: Duration
     replace: bool
-    expires: Duration
+    expires: Duration | None
     results: ResultsPolicy
     keep_results: Duration
     redeliveries: int
@@ -56,16 +56,16 @@ class CallSettings(TypedDict, total=False):
     """The options of ``task.using(...)``."""
 
     delay: Duration
-    eta: dt.datetime | float
+    eta: dt.datetime | float | None
     queue: str
     priority: int
-    retries: int
+    retries: int | None
     backoff: BackoffRule
-    timeout: Duration
-    key: KeyRule
+    timeout: Duration | None
+    key: KeyRule | None
     hold: Duration
     replace: bool
-    expires: Duration
+    expires: Duration | None
     results: ResultsPolicy
     keep_results: Duration
     redeliveries: int
@@ -109,6 +109,7 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _RUN_TIME = {"retries", "backoff", "timeout", "results", "keep_results"}
+_MAY_BE_NONE = {"retries", "timeout", "key", "expires", "eta"}
 _DURATIONS = {"timeout", "expires", "delay", "keep_results"}
 _POLICIES = ("all", "failures", "none")
 
@@ -119,10 +120,13 @@ def _checked(settings: Mapping[str, Any], who: str, known: set[str]) -> dict[str
             raise ConfigError(
                 f"{who} has no option {name!r}{did_you_mean(name, known)}; known are {', '.join(sorted(known))}"
             )
-    return {name: _check(name, value, f"{who}: {name}") for name, value in settings.items()}
+    return {name: check_option(name, value, f"{who}: {name}") for name, value in settings.items()}
 
 
-def _check(name: str, value: Any, what: str) -> Any:
+def check_option(name: str, value: Any, what: str) -> Any:
+    """Return the value of one option in its one unit; `what` names it in the ConfigError where it means nothing."""
+    if value is None and name in _MAY_BE_NONE:
+        return None
     if name in _DURATIONS:
         return seconds(value, what)
     special = _CHECKS.get(name)

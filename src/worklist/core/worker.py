@@ -223,6 +223,9 @@ class Worker:
         kind, facts = _OUTCOME_EVENTS[type(execution.outcome)]
         if self._events.wanted(kind):
             self._events.emit(_event(kind, execution, **facts(execution.outcome)))
+        elif isinstance(execution.outcome, Fail):
+            error = execution.outcome.error
+            log.error("job %s (%s) failed: %s: %s", execution.lease.id, execution.task_name, error.type, error.message)
 
     # -- how much to lease ------------------------------------------------------------------------------------
 

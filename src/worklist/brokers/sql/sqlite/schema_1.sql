@@ -3,7 +3,8 @@
 -- jobs.state: 0 ready, 1 delayed (both "queued"), 2 running, 3 succeeded, 4 failed, 5 cancelled, 6 expired.
 -- Small columns stand before the large ones, so that reading them never touches an overflow page.
 CREATE TABLE jobs (
-    seq        INTEGER PRIMARY KEY,         -- the order of arrival, and the fast way to a row
+    seq        INTEGER PRIMARY KEY,         -- the time in the id, so that ids need no index of their own;
+                                            -- a little more where another job has that very nanosecond
     id         TEXT NOT NULL,
     queue      TEXT NOT NULL,
     rank       INTEGER NOT NULL,            -- minus the priority
@@ -24,7 +25,6 @@ CREATE TABLE jobs (
     errors     BLOB,
     progress   BLOB
 );
-CREATE UNIQUE INDEX jobs_by_id ON jobs (id);
 -- Leasing reads this one alone. Whatever is delayed, running or finished is not in it.
 CREATE INDEX jobs_ready ON jobs (queue, rank, seq) WHERE state = 0;
 CREATE INDEX jobs_delayed ON jobs (due) WHERE state = 1;
@@ -51,6 +51,7 @@ CREATE INDEX retention_by_time ON retention (until);
 CREATE TABLE keys (
     key   TEXT PRIMARY KEY,
     job   TEXT NOT NULL,                    -- jobs.id of the holder
+    seq   INTEGER NOT NULL,                 -- and its jobs.seq
     until REAL NOT NULL                     -- 0: until the holder has finished
 ) WITHOUT ROWID;
 

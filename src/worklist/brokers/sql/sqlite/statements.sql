@@ -1,19 +1,21 @@
 -- name: put
--- A job whose id is already there was put before: the call that put it did not hear the answer.
-INSERT INTO jobs (id, queue, rank, state, task, enqueued, due, expires, key, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (id) DO NOTHING;
+-- What is not inserted was put before (the call did not hear the answer), or its place is taken: see find_place.
+INSERT INTO jobs (seq, id, queue, rank, state, task, enqueued, due, expires, key, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (seq) DO NOTHING;
+
+-- name: find_place
+-- Whether the job is there, and the first free place for it where it is not.
+SELECT (SELECT seq FROM jobs WHERE seq BETWEEN ?1 AND ?1 + 99 AND id = ?2),
+       (SELECT MAX(seq) + 1 FROM jobs WHERE seq BETWEEN ?1 AND ?1 + 99);
 
 -- name: holder
 SELECT keys.job, keys.until, jobs.seq, jobs.state
-FROM keys LEFT JOIN jobs ON jobs.id = keys.job WHERE keys.key = ?;
-
--- name: exists
-SELECT 1 FROM jobs WHERE id = ?;
+FROM keys LEFT JOIN jobs ON jobs.seq = keys.seq AND jobs.id = keys.job WHERE keys.key = ?;
 
 -- name: take_key
-INSERT INTO keys (key, job, until) VALUES (?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET job = excluded.job, until = excluded.until;
+INSERT INTO keys (key, job, seq, until) VALUES (?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET job = excluded.job, seq = excluded.seq, until = excluded.until;
 
 -- name: rewrite
 UPDATE jobs SET queue = ?, rank = ?, state = ?, task = ?, enqueued = ?, due = ?, expires = ?, body = ? WHERE seq = ?;
@@ -90,7 +92,7 @@ DELETE FROM jobs WHERE seq = ?;
 -- name: free_key
 -- The key of a job that has finished or is gone; one that is held for a time or for ever stays.
 DELETE FROM keys WHERE key = ?1 AND job = ?2 AND until = 0
-AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?2 AND state < 3);
+AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.seq = keys.seq AND id = ?2 AND state < 3);
 
 -- name: retain
 INSERT INTO retention (until, finished, jobs) VALUES (?, ?, ?);
@@ -137,14 +139,19 @@ SELECT jobs.id, task, queue, state, rank, attempt, lost, enqueued, due, started,
 FROM jobs LEFT JOIN leases ON leases.number = jobs.number AND state = 2
 
 -- name: of_ids
--- Follows `record`; the ids are one JSON array, since a statement has room for a limited number of parameters.
-WHERE jobs.id IN (SELECT value FROM json_each(?))
+-- Follows `record`. A JSON array of places, since a statement has room for a limited number of parameters; rows that
+-- stand there but have another id are sorted out by the caller.
+WHERE seq IN (SELECT value FROM json_each(?))
+
+-- name: of_id
+-- Follows `record`.
+WHERE seq BETWEEN ?1 AND ?1 + 99 AND jobs.id = ?2
 
 -- name: counts
 SELECT queue, state, COUNT(*) FROM jobs GROUP BY queue, state;
 
 -- name: changeable
-SELECT seq, id, state, key, body FROM jobs WHERE id = ?;
+SELECT seq, id, state, key, body FROM jobs WHERE seq BETWEEN ?1 AND ?1 + 99 AND id = ?2;
 
 -- name: ask_to_stop
 UPDATE jobs SET cancelling = 1 WHERE seq = ?;
