@@ -221,3 +221,13 @@ def test_times_and_texts() -> None:
     assert without_password("postgresql://me:geheim@host:5432/db?x=1") == "postgresql://me:***@host:5432/db?x=1"
     assert without_password("redis://:geheim@host") == "redis://:***@host"
     assert without_password("sqlite:///a.db") == "sqlite:///a.db"
+
+
+def test_a_terminal_gets_colours_and_lines(worked: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    result = worked.run("status")
+    assert "───" in result.stdout
+    assert re.search(r"\x1b\[[\d;]*31m *1\x1b", result.stdout), "one failed job, in red"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "31m" not in worked.run("status").stdout
