@@ -38,6 +38,7 @@ from .testing import InlineWorker
 P = ParamSpec("P")
 R = TypeVar("R")
 E = TypeVar("E")
+MAX_LEASE = 86400.0
 
 
 def _open_memory(place: str, options: dict[str, str], codec: Codec) -> Store:
@@ -425,8 +426,10 @@ def _secret(value: Any, what: str) -> str | None:
 
 def _lease_time(value: Any, what: str) -> float:
     lease = seconds(value, what)
-    if lease < 0.5:
-        raise ConfigError(f"{what} is {lease:g} s; expected at least half a second, for it to be renewed in time")
+    if not 0.5 <= lease <= MAX_LEASE:
+        raise ConfigError(
+            f"{what} is {lease:g} s; expected at least half a second, for it to be renewed in time, and a day at most"
+        )
     return lease
 
 

@@ -177,7 +177,7 @@ class _Watchdog:
                 for slot in [slot for slot, (deadline, _) in self._armed.items() if deadline <= now]:
                     slot.strike(self._armed.pop(slot)[1], TimeLimitExceeded)
                 self._next_look = min((deadline for deadline, _ in self._armed.values()), default=math.inf)
-                self._changed.wait(None if self._next_look == math.inf else self._next_look - now)
+                self._changed.wait(min(self._next_look - now, 3600.0))
 
     def stop(self) -> None:
         with self._changed:

@@ -144,11 +144,13 @@ class MemoryBroker:
 
     def lease(self, worker: str, queues: Sequence[str], limit: int, seconds: float) -> list[Lease]:
         """Take due jobs (see Broker.lease)."""
+        if limit <= 0:
+            return []
         with self._changed:
             now = self._clock()
             self._lapse(now)
             self._promote(now)
-            taken = list(itertools.islice(self._due_rows(queues, now), max(0, limit)))
+            taken = list(itertools.islice(self._due_rows(queues, now), limit))
             if not taken:
                 return []
             number = next(self._numbers)

@@ -494,8 +494,7 @@ class SqliteBroker:
         return state in (READY, DELAYED, RUNNING)
 
     def _end_early(self, db: Connection, seq: int, id: JobId, key: str | None, now: float) -> None:
-        errors = db.execute("SELECT errors FROM jobs WHERE seq = ?", (seq,)).fetchone()[0]
-        self._end(db, seq, id, key, CANCELLED, errors, now)
+        self._end(db, seq, id, key, CANCELLED, None, now)
         self._retain(db, {KEEP_UNRUN: [seq]}, now)
 
     def _retry(self, db: Connection, row: tuple[Any, ...], now: float) -> bool:

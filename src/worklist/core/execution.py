@@ -23,7 +23,7 @@ from .errors import (
     did_you_mean,
 )
 from .job import Job, JobId, Progress
-from .outcome import HAND_BACK, Cancel, Done, Fail, Outcome, Snooze, decide, describe
+from .outcome import HAND_BACK, Cancel, Done, Fail, Outcome, Snooze, decide, describe, storable
 from .ports import Lease, Settlement
 from .task import Task, TaskOptions
 
@@ -90,12 +90,20 @@ class Execution:
             if task is None:
                 self.outcome = self._unknown_task(job)
                 return False
-            self.options = task.options.for_run(job.overrides) if job.overrides else task.options
+            self.options = self._options_for_run(task, job)
             self.args, self.kwargs = task.signature.decode(job.args)
         except (UndecodableJob, ArgumentError) as error:
             self.outcome = Fail(describe(error, self.lease.attempt, time.time()))
             return False
         return True
+
+    def _options_for_run(self, task: Task[..., Any], job: Job) -> TaskOptions:
+        if not job.overrides:
+            return task.options
+        try:
+            return task.options.for_run(job.overrides)
+        except (TypeError, ValueError) as error:
+            raise UndecodableJob(f"the job's own options mean nothing here: {error}") from None
 
     def run(self) -> None:
         """Call the function and set the outcome. Never raises what the function raised."""
@@ -119,6 +127,7 @@ class Execution:
         _current.set(self)
         self.started = time.perf_counter()
         around = self._environment.around
+        limit: asyncio.Timeout | None = None
         value = None
         try:
             with around(CurrentJob(self)) if around else nullcontext():
@@ -126,15 +135,15 @@ class Execution:
                     value = await self.task.function(*self.args, **self.kwargs)  # type: ignore[union-attr]
             self.outcome = _DONE_NONE if value is None else self._done(value)
         except TimeoutError as error:
-            self.fail(TimeLimitExceeded() if limit.expired() else error)
+            self.fail(TimeLimitExceeded() if limit is not None and limit.expired() else error)
         except BaseException as error:
             self.fail(error)
         self.seconds = time.perf_counter() - self.started
 
     def fail(self, error: BaseException) -> None:
         """Set the outcome for a function that raised, was stopped or hit its limit."""
-        if isinstance(error, JobAborted | asyncio.CancelledError):
-            reason = self.abort_reason
+        reason = self.abort_reason
+        if reason is not None and isinstance(error, JobAborted | asyncio.CancelledError):
             self.outcome = reason if isinstance(reason, Cancel | Snooze) else HAND_BACK
             return
         if isinstance(error, TimeLimitExceeded):
@@ -239,7 +248,7 @@ class CurrentJob:
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Tell how far the job has come. Cheap: it is written down about once a second."""
-        self._execution.set_progress(Progress(done, total, note))
+        self._execution.set_progress(Progress(float(done), None if total is None else float(total), storable(note)))
 
     def __repr__(self) -> str:
         return f"<CurrentJob {self.id} {self.task} attempt {self.attempt}>"

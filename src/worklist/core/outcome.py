@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .errors import ConfigError, WorklistError, did_you_mean
+from .errors import ConfigError, did_you_mean
 from .job import ErrorInfo
 from .units import Duration, seconds
 
@@ -125,7 +125,12 @@ def describe(error: BaseException, attempt: int, at: float) -> ErrorInfo:
     except Exception as broken:
         message = f"(its message could not be made: {type(broken).__name__})"
     text = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
-    return ErrorInfo(type(error).__qualname__, message, text, attempt, at)
+    return ErrorInfo(type(error).__qualname__, storable(message), storable(text), attempt, at)
+
+
+def storable(text: str) -> str:
+    """Return `text` with what UTF-8 has no bytes for, half a surrogate pair of an odd file name, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def lost_worker(worker: str | None, attempt: int, at: float) -> ErrorInfo:
@@ -142,14 +147,13 @@ def decide(error: BaseException, failures: int, attempt: int, at: float, options
     if isinstance(error, Snooze | Cancel):
         return error
     explicit = isinstance(error, Retry)
-    info = describe(error, attempt, at)
     limit = options.retries if options.retries is not None else EXPLICIT_RETRIES * explicit
     if failures > limit or not (explicit or _retryable(error, options)):
-        return Fail(info)
+        return Fail(describe(error, attempt, at))
     retry = Retry(error.delay if isinstance(error, Retry) else None)
-    retry.error = info
     if retry.delay is None:
         retry.delay = _wait(options.backoff, failures, error)
+    retry.error = describe(error, attempt, at)
     return retry
 
 
@@ -164,5 +168,6 @@ def _wait(backoff: Backoff | Callable[[int, BaseException], float], retry: int, 
         return backoff.wait(retry)
     try:
         return seconds(backoff(retry, error), "what the backoff function returned")
-    except WorklistError:
+    except Exception as broken:
+        error.add_note(f"Its back-off function failed, so the default one was used: {type(broken).__name__}: {broken}")
         return Backoff().wait(retry)

@@ -27,6 +27,7 @@ class Signature:
         self.task = task
         self._signature = inspect.signature(function)
         self._parameters = self._signature.parameters
+        self.names = tuple(self._parameters)
         self._variadic = any(p.kind in _VARIADIC for p in self._parameters.values())
         self._keyword_only = [p.name for p in self._parameters.values() if p.kind is _KINDS.KEYWORD_ONLY]
         self._types = _resolve(function, self._signature)
@@ -41,10 +42,7 @@ class Signature:
 
     def encode(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
         """Return the arguments of a call as bytes. Raises ArgumentError where they do not fit."""
-        try:
-            bound = self._struct(**self._spread(args, kwargs)) if self._variadic else self._struct(*args, **kwargs)
-        except TypeError as error:
-            raise ArgumentError(self._misfit(error, args, kwargs)) from None
+        bound = self._bind(args, kwargs)
         try:
             data = self._encode(bound)
         except (TypeError, ValueError, OverflowError, NotImplementedError, RecursionError) as error:
@@ -52,6 +50,34 @@ class Signature:
         if not self._untyped:
             self._check(data)
         return data
+
+    def by_name(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a call by name, defaults included, however they were passed."""
+        return self._named(self._bind(args, kwargs))
+
+    def accepts(self, function: Callable[..., Any]) -> bool:
+        """Return whether `function` can be called with the arguments by name."""
+        names = {name for name, p in self._parameters.items() if p.kind is not _KINDS.VAR_KEYWORD}
+        try:
+            inspect.signature(function).bind(**dict.fromkeys(names))
+        except TypeError:
+            return False
+        except ValueError:  # some builtins do not tell what they take
+            return True
+        return True
+
+    def _bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        try:
+            return self._struct(**self._spread(args, kwargs)) if self._variadic else self._struct(*args, **kwargs)
+        except TypeError as error:
+            raise ArgumentError(self._misfit(error, args, kwargs)) from None
+
+    def _named(self, bound: Any) -> dict[str, Any]:
+        named: dict[str, Any] = {}
+        for parameter in self._parameters.values():
+            value = getattr(bound, parameter.name)
+            named.update(value if parameter.kind is _KINDS.VAR_KEYWORD else {parameter.name: value})
+        return named
 
     def decode(self, data: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return positional and keyword arguments for the function. Raises ArgumentError where they do not fit."""
@@ -63,7 +89,7 @@ class Signature:
     def _check(self, data: bytes) -> Any:
         try:
             return self._decode(data)
-        except (msgspec.DecodeError, NotImplementedError, TypeError, ValueError) as error:
+        except Exception as error:  # whatever the argument's own type raises when it is made
             raise ArgumentError(f"{self.task}(): {_plainly(error)}") from None
 
     def _build(self) -> type[msgspec.Struct]:

@@ -27,7 +27,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 KeyRule = str | bool | Callable[..., str]
-"""A fixed key, True for "the same arguments", or a function of the call's arguments."""
+"""A fixed key, True for "the same arguments", or a function of the call's arguments, which it gets by name."""
 CHUNK = 1000
 """How many jobs `enqueue_many` puts in one transaction."""
 
@@ -99,18 +99,22 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, **_checked(settings, who, set(known)))
 
     def for_run(self, overrides: dict[str, Any] | None) -> "TaskOptions":
-        """Return the options that hold for one job."""
+        """Return the options that hold for one job. Raises ValueError where its overrides mean nothing."""
         if not overrides:
             return self
-        changes = {name: value for name, value in overrides.items() if name in _RUN_TIME}
-        if "backoff" in changes:
-            changes["backoff"] = msgspec.convert(changes["backoff"], Backoff)
+        changes = {
+            name: check_option(name, overrides[name], name) for name in overrides.keys() & _RUN_TIME - {"backoff"}
+        }
+        if "backoff" in overrides:
+            changes["backoff"] = msgspec.convert(overrides["backoff"], Backoff)
         return msgspec.structs.replace(self, **changes)
 
 
 _RUN_TIME = {"retries", "backoff", "timeout", "results", "keep_results"}
 _MAY_BE_NONE = {"retries", "timeout", "key", "expires", "eta"}
 _DURATIONS = {"timeout", "expires", "delay", "keep_results"}
+_MAX_ETA = 1e12
+"""Unix seconds. Nothing below it is today in milliseconds, so that mistake is noticed."""
 _POLICIES = ("all", "failures", "none")
 
 
@@ -139,8 +143,8 @@ def check_option(name: str, value: Any, what: str) -> Any:
 
 
 def _count(value: Any, what: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ConfigError(f"{what} is {value!r}; expected a whole number, 0 or more")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 1_000_000_000:
+        raise ConfigError(f"{what} is {value!r}; expected a whole number from 0 to a billion")
     return value
 
 
@@ -161,9 +165,9 @@ def _eta(value: Any, what: str) -> float:
         if value.tzinfo is None:
             raise ConfigError(f"{what} is {value!r}, which has no time zone; pass an aware datetime")
         return value.timestamp()
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < FOREVER:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _MAX_ETA:
         return float(value)
-    raise ConfigError(f"{what} is {value!r}; expected an aware datetime or unix seconds")
+    raise ConfigError(f"{what} is {value!r}; expected an aware datetime or unix seconds (not milliseconds)")
 
 
 def _exceptions(value: Any, what: str) -> tuple[type[BaseException], ...]:
@@ -307,7 +311,7 @@ class Call(Generic[P, R]):
 
     def _unique_key(self, rule: KeyRule, data: bytes, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         if callable(rule):
-            key: Any = rule(*args, **kwargs)
+            key: Any = rule(**self._task.signature.by_name(args, kwargs))
             if not isinstance(key, str):
                 raise ArgumentError(f"{self._task.name}(): its key function returned {key!r}; expected a string")
         else:
@@ -355,6 +359,7 @@ class Task(Call[P, R]):
         """
         who = f"{self.name}.using()"
         options = self.options.changed(settings, who, CallSettings.__annotations__)
+        self._refuse_key_function(options.key, who)
         if "queue" in settings:
             self.client.check_queue(options.queue)
         _refuse_unsupported(options, who, self.client.capabilities)
@@ -371,7 +376,15 @@ class Task(Call[P, R]):
             raise ConfigError(f"{who}: process=True is for plain functions; an async one runs on the event loop")
         if self.options.process and "<locals>" in self.__qualname__:
             raise ConfigError(f"{who}: process=True needs a function at the top of a module, so a child can import it")
+        self._refuse_key_function(self.options.key, who)
         _refuse_unsupported(self.options, who, self.client.capabilities)
+
+    def _refuse_key_function(self, key: KeyRule | None, who: str) -> None:
+        if callable(key) and not self.signature.accepts(key):
+            raise ConfigError(
+                f"{who}: its key function cannot be called with the task's arguments by name; write one such as "
+                f"lambda {next(iter(self.signature.names), '')}, **_: ..."
+            )
 
     def __reduce__(self) -> tuple[Callable[[str, str], Any], tuple[str, str]]:
         return find_task, (self.__module__, self.__qualname__)

@@ -25,7 +25,10 @@ def seconds(value: Duration, what: str) -> float:
     elif isinstance(value, str):
         number = _parse(value, what)
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            raise ConfigError(f"{what} is too large to be a number of seconds") from None
     else:
         raise ConfigError(f"{what} is {value!r}; expected seconds, a timedelta, or a string such as '90s' or '1h30m'")
     if math.isnan(number) or number < 0:

@@ -384,6 +384,27 @@ class _Time(_Contract):
         assert broker.prune(100) == 2
         assert state(broker, late.id) is state(broker, later.id) is JobState.EXPIRED
 
+    @needs("expires")
+    def test_a_job_that_expires_keeps_the_errors_of_its_attempts(self, broker: Store, clock: FakeClock) -> None:
+        leased_late, pruned = a_job(expires=10.0), a_job(expires=10.0, queue="nobody")
+        broker.put([leased_late, pruned])
+        for ours in lease(broker, 2, ["default", "nobody"]):
+            settle(broker, ours, a_retry(0.0, an_error()))
+        clock.advance(10)
+        assert leased(broker) == []
+        assert broker.prune(100) == 1
+        for job in (leased_late, pruned):
+            found = record(broker, job.id)
+            assert (found.state, found.errors) == (JobState.EXPIRED, (an_error(),))
+
+    @needs("inspect")
+    def test_a_job_that_is_cancelled_keeps_the_errors_of_its_attempts(self, broker: Store) -> None:
+        broker.put([a_job()])
+        ours = lease_one(broker)
+        settle(broker, ours, a_retry(0.0, an_error()))
+        broker.change([ours.id], "cancel")
+        assert record(broker, ours.id).errors == (an_error(),)
+
     @needs("expires", "key")
     def test_an_expired_job_gives_its_key_back(self, broker: Store, clock: FakeClock) -> None:
         stale, fresh = a_job(key="k", expires=10.0), a_job(key="k")

@@ -81,7 +81,8 @@ UPDATE jobs SET progress = ? WHERE state = 2 AND seq = ? AND number = ?;
 SELECT attempt, cancelling, errors FROM jobs WHERE state = 2 AND seq = ? AND number = ?;
 
 -- name: end
-UPDATE jobs SET state = ?, finished = ?, cancelling = 0, errors = ? WHERE seq = ?;
+-- Without a new history of errors the job keeps the one that it has.
+UPDATE jobs SET state = ?, finished = ?, cancelling = 0, errors = COALESCE(?, errors) WHERE seq = ?;
 
 -- name: requeue
 UPDATE jobs SET state = ?, due = ?, attempt = ?, lost = ?, errors = ?, cancelling = 0, started = NULL WHERE seq = ?;
