@@ -163,7 +163,7 @@ def show_ending(console: Console, ending: Ending) -> None:
     table.add_row(*cells, f"{ending.seconds:.1f}", f"{ending.jobs / ending.seconds:,.0f}")
     for column in table.columns:
         column.justify = "right"
-    console.print(Padding(table, (0, 2)))
+    console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
 
 def show_failures(console: Console, failures: Sequence[tuple[str, str]]) -> None:
@@ -171,10 +171,10 @@ def show_failures(console: Console, failures: Sequence[tuple[str, str]]) -> None
     if not failures:
         return
     table = _table("Files that are no Python (their jobs failed, the workers went on)", "file", "reason")
-    table.columns[1].no_wrap, table.columns[1].overflow = True, "ellipsis"
+    room = max(20, console.width - 11 - max(len(file) for file, _ in failures))
     for file, reason in sorted(failures):
-        table.add_row(Text(file, "cyan"), Text(reason))
-    console.print(Padding(table, (0, 2)))
+        table.add_row(Text(file, "cyan"), Text(reason if len(reason) <= room else f"{reason[: room - 1]}…"))
+    console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
 
 def show_longest(console: Console, title: str, longest: Sequence[tuple[int, str, str]]) -> None:
@@ -183,7 +183,7 @@ def show_longest(console: Console, title: str, longest: Sequence[tuple[int, str,
     table.columns[0].justify = "right"
     for lines, name, file in longest:
         table.add_row(Text(f"{lines:,}", "bold"), Text(name), Text(file, "cyan"))
-    console.print(Padding(table, (1, 2)))
+    console.print(Padding(table, (1, 0, 1, 2), expand=False))
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -181,13 +181,20 @@ class Supervisor:
         child.process = None
         if self._wishes:
             self._note_unclean(name, code)
-        elif code == CANNOT_START and child.number == 1 and child.starts == 1:
-            self._exit_code = 1
-            self._obey()
+        elif code == CANNOT_START and child.starts == 1:
+            self._cannot_start(child)
         elif code == RECYCLED:
             self._replace(child, name)
         elif code or not self._until_empty:
             self._again(child, f"{name} {how_it_ended(code)}")
+
+    def _cannot_start(self, child: _Child) -> None:
+        """End all where the first one cannot begin; another one tries again, and then is not hushed any more."""
+        if child.number == 1:
+            self._exit_code = 1
+            self._obey()
+        else:
+            child.due = time.monotonic() + PAUSES[0]
 
     def _replace(self, child: _Child, name: str) -> None:
         child.quick_deaths = 0
@@ -235,6 +242,8 @@ class Supervisor:
 
 def how_it_ended(code: int) -> str:
     """Return what an exit code tells: ``was killed by SIGKILL``, ``ended with exit code 3``."""
+    if code == CANNOT_START:
+        return "could not start"
     if code >= 0:
         return f"ended with exit code {code}"
     try:

@@ -4,10 +4,10 @@ Each module holds one group of commands. What they share is finding the app (`lo
 screen (`render`) and turning every error into one sentence (`program`).
 """
 
-from .jobs import cancel, jobs, purge, retry
+from .job_commands import cancel, jobs, purge, retry
 from .program import program as main
-from .status import pause, resume, status
-from .worker import worker
+from .queue_commands import pause, resume, status
+from .worker_command import worker
 
 for _command in (worker, status, jobs, retry, cancel, purge, pause, resume):
     main.add_command(_command)

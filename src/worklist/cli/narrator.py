@@ -56,13 +56,13 @@ class Narrator:
         events.on(BrokerTrouble, self._trouble)
         events.on(LeaseLost, self._lease_lost)
         events.on(JobSnoozed, lambda event: self._snoozed(event, app))
+        events.on(JobFailed, self._failed)  # the worker logs failures that nobody listens to
         if not self.quiet:
-            events.on(JobFailed, self._failed)
             events.on(JobRetried, self._retried)
             events.on(JobCancelled, self._cancelled)
 
     def _failed(self, event: JobFailed) -> None:
-        self.say("failed", f"{_about(event)}: {describe(event.error)}", "red")
+        self.news("failed", f"{_about(event)}: {describe(event.error)}", "red")
 
     def _retried(self, event: JobRetried) -> None:
         again = f"again in {spelt_seconds(event.delay)}" if event.delay >= 0.05 else "again at once"

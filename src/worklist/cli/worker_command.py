@@ -17,7 +17,7 @@ from ..core.errors import ConfigError, WorklistError
 from ..core.units import seconds, size
 from ..core.worker import Worker, kind_of
 from ..supervisor import CANNOT_START, RECYCLED, Supervisor, obey_parent
-from .jobs import count_of
+from .job_commands import count_of
 from .load import EXPECTED, configured_path, load_app, refuse_private
 from .narrator import Narrator
 from .render import say_error, spelt_seconds, without_password

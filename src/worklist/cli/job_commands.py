@@ -13,8 +13,8 @@ from ..core.job import FINISHED, JobId, JobRecord, JobState
 from ..core.ports import Change, Filter
 from .job_view import as_data, details, rows_of
 from .load import with_app
+from .queue_commands import check_known
 from .render import say_error, show, show_json
-from .status import check_known
 
 BATCH = 1000
 _DONE = {"retry": "retried", "cancel": "cancelled"}
@@ -212,6 +212,10 @@ def purge(app: Worklist, queue: str, state: JobState, yes: bool, as_json: bool) 
 
 def _ask(question: str) -> None:
     """Ask on the terminal; where there is none, the answer has to be given as --yes."""
-    if not sys.stdin.isatty():
+    if not _is_answered():
         raise click.UsageError(f"{question} There is nobody to ask; say --yes")
     click.confirm(question, abort=True, err=True)
+
+
+def _is_answered() -> bool:
+    return sys.stdin.isatty()
