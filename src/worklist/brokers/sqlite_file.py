@@ -50,24 +50,34 @@ class SqliteFile:
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         with self._clear_errors():
-            self._writer = self._connect()
-            self._check_header()
-            self._again(lambda: self._writer.execute("PRAGMA journal_mode = WAL"))
-            if os.access(self.path, os.W_OK):
-                self._migrate()
-            else:
+            self._writer = self._again(self._open_writer)
+            self._reader = self._again(self._connect)
+
+    def _open_writer(self) -> sqlite3.Connection:
+        """Check the file and bring it up to date. Other processes may be at it too: then all of it is done again."""
+        db = self._connect()
+        try:
+            self._check_header(db)
+            db.execute("PRAGMA journal_mode = WAL")
+            if not os.access(self.path, os.W_OK):
                 raise ReadOnlyStore(f"{self.path} cannot be written; check its permissions and who owns it")
-            self._reader = self._connect()
+            self._migrate(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256)
-        db.execute(
-            "PRAGMA page_size = 2048"
-        )  # a commit writes whole pages; larger ones suit batches, smaller ones single jobs
-        db.execute(f"PRAGMA synchronous = {self._durability.upper()}")
-        db.execute("PRAGMA cache_size = -8192")  # KiB
-        db.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: 16 MiB, so that checkpoints are few and large
-        db.execute("PRAGMA journal_size_limit = 67108864")
+        try:
+            db.execute("PRAGMA page_size = 2048")  # a commit writes whole pages: small for single jobs, not for batches
+            db.execute(f"PRAGMA synchronous = {self._durability.upper()}")
+            db.execute("PRAGMA cache_size = -8192")  # KiB
+            db.execute("PRAGMA wal_autocheckpoint = 4000")  # pages, so that checkpoints are few and large
+            db.execute("PRAGMA journal_size_limit = 67108864")
+        except BaseException:
+            db.close()
+            raise
         return db
 
     def _refuse_bad_place(self) -> None:
@@ -88,10 +98,12 @@ class SqliteFile:
                 "choose a local folder, or a server broker for several machines"
             )
 
-    def _check_header(self) -> None:
-        (application,) = self._writer.execute("PRAGMA application_id").fetchone()
-        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
-        (tables,) = self._writer.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    def _check_header(self, db: sqlite3.Connection) -> None:
+        db.execute("BEGIN")  # one view of the file, though another process may be making it
+        (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        (application,) = db.execute("PRAGMA application_id").fetchone()
+        version = _version(db)
+        db.execute("COMMIT")
         if application != APPLICATION_ID and tables:
             raise SchemaMismatch(f"{self.path} is the database of another program; choose another file")
         if version > SCHEMA_VERSION:
@@ -100,18 +112,17 @@ class SqliteFile:
                 "upgrade Worklist here"
             )
 
-    def _migrate(self) -> None:
+    def _migrate(self, db: sqlite3.Connection) -> None:
         """Bring the schema up to date, in one transaction; other processes wait."""
-        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
-        if version == SCHEMA_VERSION:
+        if _version(db) == SCHEMA_VERSION:
             return
-        with self.transaction() as db:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            for step in range(version + 1, SCHEMA_VERSION + 1):
-                for statement in sql.split(sql.read("sqlite", f"schema_{step}.sql")):
-                    db.execute(statement)
-            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("BEGIN IMMEDIATE")
+        for step in range(_version(db) + 1, SCHEMA_VERSION + 1):
+            for statement in sql.split(sql.read("sqlite", f"schema_{step}.sql")):
+                db.execute(statement)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
 
     # -- using ----------------------------------------------------------------------------------------------
 
@@ -198,6 +209,11 @@ class SqliteFile:
         with self._write_lock, self._read_lock:
             self._reader.close()
             self._writer.close()
+
+
+def _version(db: sqlite3.Connection) -> int:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version)
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
