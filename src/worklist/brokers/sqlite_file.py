@@ -10,6 +10,7 @@ import random
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -41,8 +42,12 @@ class SqliteFile:
         self.path = path
         self._durability = durability
         self._patience = patience
+        self.openings = 1
+        """How often it was opened: the log beside it may be another one each time."""
+        self.on_reopened: Callable[[], object] = lambda: None
         self._refuse_bad_place()
         self._open()
+        _open_files.add(self)
 
     # -- opening --------------------------------------------------------------------------------------------
 
@@ -59,8 +64,7 @@ class SqliteFile:
         try:
             self._check_header(db)
             db.execute("PRAGMA journal_mode = WAL")
-            if not os.access(self.path, os.W_OK):
-                raise ReadOnlyStore(f"{self.path} cannot be written; check its permissions and who owns it")
+            self._refuse_read_only()
             self._migrate(db)
         except BaseException:
             db.close()
@@ -97,6 +101,10 @@ class SqliteFile:
                 f"{self.path} lies on a network file system ({kind}), where SQLite cannot share a file safely; "
                 "choose a local folder, or a server broker for several machines"
             )
+
+    def _refuse_read_only(self) -> None:
+        if not os.access(self.path, os.W_OK):
+            raise ReadOnlyStore(f"{self.path} cannot be written; check its permissions and who owns it")
 
     def _check_header(self, db: sqlite3.Connection) -> None:
         db.execute("BEGIN")  # one view of the file, though another process may be making it
@@ -207,8 +215,71 @@ class SqliteFile:
     def close(self) -> None:
         """Close both connections; the last one to leave folds the log into the file."""
         with self._write_lock, self._read_lock:
-            self._reader.close()
-            self._writer.close()
+            self._close()
+        _open_files.discard(self)
+
+    def _close(self) -> None:
+        self._reader.close()
+        self._writer.close()
+
+    # -- forks ----------------------------------------------------------------------------------------------
+
+    def let_go(self) -> None:
+        """Close the connections before a fork, once nobody is in the midst of something.
+
+        SQLite keeps its locks for the process, and a child that inherits an open file believes that it has them. Then
+        the log could be taken away under it, and what it puts would be lost.
+        """
+        self._write_lock.acquire()
+        self._read_lock.acquire()
+        self._close()
+
+    def take_up(self) -> None:
+        """Open the connections again after a fork, in the parent. The child has to open the file for itself."""
+        try:
+            with self._clear_errors():
+                self._writer = self._again(self._connect)
+                self._reader = self._again(self._connect)
+                self._again(lambda: _version(self._reader))  # the first look makes the log
+        finally:
+            self.openings += 1
+            self.stay_closed()
+        self.on_reopened()
+
+    def stay_closed(self) -> None:
+        """Leave the file closed after a fork, in the child."""
+        self._read_lock.release()
+        self._write_lock.release()
+
+
+_open_files: weakref.WeakSet[SqliteFile] = weakref.WeakSet()
+_forking: list[SqliteFile] = []
+_one_fork = threading.Lock()
+
+
+def _before_fork() -> None:
+    _one_fork.acquire()
+    _forking[:] = list(_open_files)
+    for file in _forking:
+        file.let_go()
+
+
+def _after_fork_in_parent() -> None:
+    while _forking:
+        _forking.pop().take_up()
+    _one_fork.release()
+
+
+def _after_fork_in_child() -> None:
+    while _forking:
+        file = _forking.pop()
+        file.stay_closed()
+        _open_files.discard(file)
+    _one_fork.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def _version(db: sqlite3.Connection) -> int:
