@@ -1,0 +1,86 @@
+"""Checked by mypy in test_typing.py, never run: a call of a task is typed like a call of its function.
+
+A line that is wrong says so with the code of the error it must give.
+"""
+
+import asyncio
+from typing import assert_type
+
+from worklist import JobHandle, Worklist
+
+app = Worklist("memory://")
+
+
+@app.task
+def send(to: str, copies: int = 1) -> int:
+    return copies
+
+
+@app.task(queue="mail", retries=3, timeout="5m", backoff=[1, "1m"], key=lambda to, **_: to)
+def declared(to: str, *, urgent: bool = False) -> list[str]:
+    return [to]
+
+
+@app.task
+async def fetch(url: str) -> bytes:
+    return b""
+
+
+@app.task(queue="mail")
+async def fetch_with_options(url: str) -> bytes:
+    return b""
+
+
+# the function itself
+assert_type(send("a"), int)
+assert_type(declared("a", urgent=True), list[str])
+assert_type(asyncio.run(fetch("u")), bytes)  # E: misc, arg-type
+send(1)  # E: arg-type
+send()  # E: call-arg
+
+# enqueue
+assert_type(send.enqueue("a", 2), JobHandle[int])
+assert_type(send.enqueue("a", copies=2).result(timeout=1), int)
+assert_type(declared.enqueue("a", urgent=True).result(), list[str])
+assert_type(fetch.enqueue("u").result(), bytes)
+assert_type(fetch_with_options.enqueue("u").result(), bytes)
+send.enqueue(1)  # E: arg-type
+send.enqueue()  # E: call-arg
+send.enqueue("a", "b")  # E: arg-type
+send.enqueue("a", copy=2)  # E: call-arg
+send.enqueue("a", 1, 2)  # E: call-arg
+declared.enqueue("a", True)  # E: call-arg
+fetch.enqueue(b"u")  # E: arg-type
+
+# using
+assert_type(send.using(delay=60, key="k").enqueue("a"), JobHandle[int])
+send.using(delay=60).enqueue(5)  # E: arg-type
+
+# many
+assert_type(send.enqueue_many([("a",), {"to": "b"}]), list[JobHandle[int]])
+send.enqueue_many(["a"])  # E: list-item
+
+
+async def coroutine() -> None:
+    assert_type(await send.aenqueue("a"), JobHandle[int])
+    assert_type(await (await send.aenqueue("a")), int)
+    assert_type(await fetch.enqueue("u"), bytes)
+    await send.aenqueue(1)  # E: arg-type
+    await send.using(priority=1).aenqueue()  # E: call-arg
+
+
+# options of a task
+@app.task(retries="three")  # E: call-overload
+def bad_type() -> None: ...
+
+
+@app.task(retrys=3)  # E: call-overload
+def bad_name() -> None: ...
+
+
+@app.task(results="some")  # E: call-overload
+def bad_policy() -> None: ...
+
+
+# a handle from anywhere
+assert_type(app.job("0").status is None, bool)
