@@ -5,9 +5,9 @@ The map of the package::
     app         Worklist: registers tasks, opens a URL, puts workers together
     settings    every setting, in one table
     executors   run a call in a thread, on an event loop, in a child process
-    cli         the command line
-    supervisor  the parent of several worker processes
-    testing     inline mode, a clock to move, the contract suites for brokers
+    cli/        the command line
+    supervisor  the parent of several worker processes; it runs no user code
+    testing/    inline mode, a clock to move, the contract suites for brokers
     core/       the queue itself: jobs, outcomes, the worker, the ports
     brokers/    where jobs live: memory (the model), sqlite
 """

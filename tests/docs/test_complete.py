@@ -224,7 +224,7 @@ def test_package_map():
     described = set(re.findall(r"^    (\w+)/? {2,}\S", worklist.__doc__, re.MULTILINE))
     package = ROOT / "src" / "worklist"
     there = {path.stem for path in package.glob("*.py")} | {p.parent.name for p in package.glob("*/__init__.py")}
-    assert described == (there | {"cli"}) - {"__init__", "__main__"}
+    assert described == there - {"__init__", "__main__"}
 
 
 @pytest.mark.parametrize("name", worklist.__all__)

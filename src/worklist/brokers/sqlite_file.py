@@ -29,6 +29,8 @@ Durability = Literal["normal", "full"]
 APPLICATION_ID = 0x574B4C53
 """Marks the file as Worklist's in its header ("WKLS")."""
 SCHEMA_VERSION = 1
+NEEDED_SQLITE = (3, 33, 0)
+"""The first one with UPDATE ... FROM."""
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "afs", "sshfs", "glusterfs", "ceph", "lustre", "9p")
 _WAIT_STEPS = (0.0001, 0.005)
 T = TypeVar("T")
@@ -66,11 +68,16 @@ class SqliteFile:
         )  # a commit writes whole pages; larger ones suit batches, smaller ones single jobs
         db.execute(f"PRAGMA synchronous = {self._durability.upper()}")
         db.execute("PRAGMA cache_size = -8192")  # KiB
-        db.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: 16 MiB, so that checkpoints are few and large
+        db.execute("PRAGMA wal_autocheckpoint = 16384")  # pages: 32 MiB, so that checkpoints are few and large
         db.execute("PRAGMA journal_size_limit = 67108864")
         return db
 
     def _refuse_bad_place(self) -> None:
+        if sqlite3.sqlite_version_info < NEEDED_SQLITE:
+            raise BrokerError(
+                f"this Python has SQLite {sqlite3.sqlite_version}, and {'.'.join(map(str, NEEDED_SQLITE))} or newer is "
+                "needed; use a newer build of Python"
+            )
         folder = self.path.parent
         if self.path.is_dir():
             raise BrokerError(f"{self.path} is a folder; expected the path of a file, such as {self.path}/worklist.db")
