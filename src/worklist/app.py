@@ -91,9 +91,11 @@ class BrokerUrl:
                 f"{what}: there is no broker for {self.scheme}:// URLs{did_you_mean(self.scheme, _ADAPTERS)}; "
                 f"known are {', '.join(f'{scheme}://' for scheme in sorted(_ADAPTERS))}"
             )
+        if parts.fragment:
+            raise ConfigError(f"{what} is {url!r}; a # in the name of a file is written %23, and a ? is written %3F")
         self.options = dict(parse_qsl(parts.query, keep_blank_values=True))
         self.place = unquote(parts.path)[1:]
-        if self.scheme == "sqlite" and (parts.netloc or not self.place):
+        if self.scheme == "sqlite" and not (url[len("sqlite") :].startswith(":///") and self.place):
             raise ConfigError(
                 f"{what} is {url!r}; expected sqlite:///FILE (three slashes) for a file in this folder, "
                 "or sqlite:////FOLDER/FILE (four) for an absolute path"
