@@ -121,7 +121,7 @@ def test_a_child_that_keeps_dying_is_restarted_with_pauses(folder: Folder) -> No
     parent = folder.start("worker", "doomed:app", "--processes", "1")
     eventually(lambda: "started again in" in folder.said())
     assert re.search(r"worker 1 \(pid \d+\) ended with exit code 7; started again as pid \d+", folder.said())
-    assert "it is started again in 1.0 s" in folder.said()
+    assert "it is started again in 0.5 s" in folder.said()
     (folder.path / "doom").unlink()
     eventually(lambda: "serves default" in folder.said())
     parent.send_signal(signal.SIGINT)
