@@ -182,7 +182,7 @@ class Worklist:
         self._watcher = ResultWatcher(self)
 
     def _after_fork(self) -> None:
-        """Leave the parent's connections alone, without closing them, and open others when they are needed."""
+        """Leave the parent's store alone, and open another when it is needed."""
         _of_the_parent.append(self._store)
         self._store = None
         self._make_threads_meet()

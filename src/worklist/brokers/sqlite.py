@@ -74,6 +74,7 @@ class SqliteBroker:
         self._watches = threading.local()
         self._all_watches: weakref.WeakSet[FileWatch] = weakref.WeakSet()  # a thread's watch ends with the thread
         self._watches_lock = threading.Lock()
+        self._file.on_reopened = self.wake
 
     # -- putting --------------------------------------------------------------------------------------------
 
@@ -390,7 +391,8 @@ class SqliteBroker:
     def _watch(self) -> FileWatch:
         """Return this thread's watch; none of two waiting threads may take the other's wake-up."""
         watch: FileWatch | None = getattr(self._watches, "watch", None)
-        if watch is None:
+        if watch is None or self._watches.opening != self._file.openings:
+            self._watches.opening = self._file.openings
             watch = self._watches.watch = watch_file(f"{self._file.path}-wal")
             with self._watches_lock:
                 self._all_watches.add(watch)
@@ -398,9 +400,9 @@ class SqliteBroker:
 
     def wait_change(self, seconds: float) -> None:
         """Wait until anything was written."""
-        new = not hasattr(self._watches, "watch")
+        known = getattr(self._watches, "watch", None)
         watch = self._watch()
-        if not new:
+        if watch is known:
             watch.wait(seconds)
 
     def wake(self) -> None:

@@ -10,6 +10,7 @@ import random
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -43,8 +44,12 @@ class SqliteFile:
         self.path = path
         self._durability = durability
         self._patience = patience
+        self.openings = 1
+        """How often it was opened: the log beside it may be another one each time."""
+        self.on_reopened: Callable[[], object] = lambda: None
         self._refuse_bad_place()
         self._open()
+        _open_files.add(self)
 
     # -- opening --------------------------------------------------------------------------------------------
 
@@ -52,24 +57,33 @@ class SqliteFile:
         self._write_lock = threading.Lock()
         self._read_lock = threading.Lock()
         with self._clear_errors():
-            self._writer = self._connect()
-            self._check_header()
-            self._again(lambda: self._writer.execute("PRAGMA journal_mode = WAL"))
-            if os.access(self.path, os.W_OK):
-                self._migrate()
-            else:
-                raise ReadOnlyStore(f"{self.path} cannot be written; check its permissions and who owns it")
-            self._reader = self._connect()
+            self._writer = self._again(self._open_writer)
+            self._reader = self._again(self._connect)
+
+    def _open_writer(self) -> sqlite3.Connection:
+        """Check the file and bring it up to date. Other processes may be at it too: then all of it is done again."""
+        db = self._connect()
+        try:
+            self._check_header(db)
+            db.execute("PRAGMA journal_mode = WAL")
+            self._refuse_read_only()
+            self._migrate(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256)
-        db.execute(
-            "PRAGMA page_size = 2048"
-        )  # a commit writes whole pages; larger ones suit batches, smaller ones single jobs
-        db.execute(f"PRAGMA synchronous = {self._durability.upper()}")
-        db.execute("PRAGMA cache_size = -8192")  # KiB
-        db.execute("PRAGMA wal_autocheckpoint = 16384")  # pages: 32 MiB, so that checkpoints are few and large
-        db.execute("PRAGMA journal_size_limit = 67108864")
+        try:
+            db.execute("PRAGMA page_size = 2048")  # a commit writes whole pages: small for single jobs, not for batches
+            db.execute(f"PRAGMA synchronous = {self._durability.upper()}")
+            db.execute("PRAGMA cache_size = -8192")  # KiB
+            db.execute("PRAGMA wal_autocheckpoint = 16384")  # pages: 32 MiB, so that checkpoints are few and large
+            db.execute("PRAGMA journal_size_limit = 67108864")
+        except BaseException:
+            db.close()
+            raise
         return db
 
     def _refuse_bad_place(self) -> None:
@@ -95,10 +109,16 @@ class SqliteFile:
                 "choose a local folder, or a server broker for several machines"
             )
 
-    def _check_header(self) -> None:
-        (application,) = self._writer.execute("PRAGMA application_id").fetchone()
-        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
-        (tables,) = self._writer.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    def _refuse_read_only(self) -> None:
+        if not os.access(self.path, os.W_OK):
+            raise ReadOnlyStore(f"{self.path} cannot be written; check its permissions and who owns it")
+
+    def _check_header(self, db: sqlite3.Connection) -> None:
+        db.execute("BEGIN")  # one view of the file, though another process may be making it
+        (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        (application,) = db.execute("PRAGMA application_id").fetchone()
+        version = _version(db)
+        db.execute("COMMIT")
         if application != APPLICATION_ID and tables:
             raise SchemaMismatch(f"{self.path} is the database of another program; choose another file")
         if version > SCHEMA_VERSION:
@@ -107,18 +127,17 @@ class SqliteFile:
                 "upgrade Worklist here"
             )
 
-    def _migrate(self) -> None:
+    def _migrate(self, db: sqlite3.Connection) -> None:
         """Bring the schema up to date, in one transaction; other processes wait."""
-        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
-        if version == SCHEMA_VERSION:
+        if _version(db) == SCHEMA_VERSION:
             return
-        with self.transaction() as db:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            for step in range(version + 1, SCHEMA_VERSION + 1):
-                for statement in sql.split(sql.read("sqlite", f"schema_{step}.sql")):
-                    db.execute(statement)
-            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("BEGIN IMMEDIATE")
+        for step in range(_version(db) + 1, SCHEMA_VERSION + 1):
+            for statement in sql.split(sql.read("sqlite", f"schema_{step}.sql")):
+                db.execute(statement)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.execute("COMMIT")
 
     # -- using ----------------------------------------------------------------------------------------------
 
@@ -203,8 +222,76 @@ class SqliteFile:
     def close(self) -> None:
         """Close both connections; the last one to leave folds the log into the file."""
         with self._write_lock, self._read_lock:
-            self._reader.close()
-            self._writer.close()
+            self._close()
+        _open_files.discard(self)
+
+    def _close(self) -> None:
+        self._reader.close()
+        self._writer.close()
+
+    # -- forks ----------------------------------------------------------------------------------------------
+
+    def let_go(self) -> None:
+        """Close the connections before a fork, once nobody is in the midst of something.
+
+        SQLite keeps its locks for the process, and a child that inherits an open file believes that it has them. Then
+        the log could be taken away under it, and what it puts would be lost.
+        """
+        self._write_lock.acquire()
+        self._read_lock.acquire()
+        self._close()
+
+    def take_up(self) -> None:
+        """Open the connections again after a fork, in the parent. The child has to open the file for itself."""
+        try:
+            with self._clear_errors():
+                self._writer = self._again(self._connect)
+                self._reader = self._again(self._connect)
+                self._again(lambda: _version(self._reader))  # the first look makes the log
+        finally:
+            self.openings += 1
+            self.stay_closed()
+        self.on_reopened()
+
+    def stay_closed(self) -> None:
+        """Leave the file closed after a fork, in the child."""
+        self._read_lock.release()
+        self._write_lock.release()
+
+
+_open_files: weakref.WeakSet[SqliteFile] = weakref.WeakSet()
+_forking: list[SqliteFile] = []
+_one_fork = threading.Lock()
+
+
+def _before_fork() -> None:
+    _one_fork.acquire()
+    _forking[:] = list(_open_files)
+    for file in _forking:
+        file.let_go()
+
+
+def _after_fork_in_parent() -> None:
+    while _forking:
+        _forking.pop().take_up()
+    _one_fork.release()
+
+
+def _after_fork_in_child() -> None:
+    while _forking:
+        file = _forking.pop()
+        file.stay_closed()
+        _open_files.discard(file)
+    _one_fork.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+
+
+def _version(db: sqlite3.Connection) -> int:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version)
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
