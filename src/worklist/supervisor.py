@@ -24,9 +24,9 @@ RECYCLED = 75
 """The exit code of a child that wants a fresh one in its place."""
 CANNOT_START = 78
 """The exit code of a child that could not begin to serve, and has said why."""
-QUICK_DEATH = 5.0
+QUICK_DEATH = 2.0
 """A child that lived for less than this many seconds is restarted with growing pauses."""
-PAUSES = (1.0, 30.0)
+PAUSES = (0.5, 10.0)
 """First and longest pause, in seconds."""
 PATIENCE_NOW = 5.0
 """Seconds that children have to end once they were asked to stop now."""

@@ -123,6 +123,17 @@ class Folder:
         """The pids of the workers that have signed in."""
         return sorted(worker.pid for worker in self.app.inspector.workers())
 
+    def signed_in(self, number: int, besides: int | None = None) -> list[int]:
+        """Wait until so many workers have signed in, one that is known not counted; return their pids."""
+        found: list[int] = []
+
+        def enough() -> bool:
+            found[:] = [pid for pid in self.workers() if pid != besides]
+            return len(found) == number
+
+        eventually(enough)
+        return found
+
     def end(self) -> None:
         for process in self.processes:
             if process.poll() is None:

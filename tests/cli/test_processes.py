@@ -27,8 +27,8 @@ def gone(pid: int) -> bool:
 @pytest.fixture
 def parent(folder: Folder) -> subprocess.Popen[str]:
     """A parent with two children that have signed in."""
-    parent = folder.start("worker", "tasks:app", "--processes", "2", "--threads", "1", LEASE="1.5")
-    eventually(lambda: len(folder.workers()) == 2)
+    parent = folder.start("worker", "tasks:app", "--processes", "2", "--threads", "1", LEASE="3")
+    folder.signed_in(2)
     return parent
 
 
@@ -49,14 +49,14 @@ def test_a_killed_child_is_restarted_and_its_job_done(folder: Folder, parent: su
     assert (record.attempt, record.lost) == (2, 1)
     parent.send_signal(signal.SIGTERM)
     assert parent.wait(timeout=60) == 0
-    assert folder.workers() == []
+    eventually(lambda: not folder.workers())
 
 
 def test_children_end_gently_when_the_parent_is_killed(folder: Folder, parent: subprocess.Popen[str]) -> None:
     go = folder.path / "go"
     job = folder.tasks.until_file.enqueue(str(go))
     eventually((folder.path / "go.begun").exists)
-    children = folder.workers()
+    children = folder.signed_in(2)
     parent.kill()
     busy = int((folder.path / "go.begun").read_text())
     (idle,) = set(children) - {busy}
@@ -94,12 +94,11 @@ def test_children_are_recycled_until_the_queue_is_empty(folder: Folder) -> None:
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the system does not tell how much memory is used")
 def test_a_child_that_takes_too_much_memory_is_recycled(folder: Folder) -> None:
-    folder.start("worker", "tasks:app", "--processes", "1", "--max-memory", "200MB", LEASE="1")
-    eventually(lambda: len(folder.workers()) == 1)
-    (first,) = folder.workers()
+    folder.start("worker", "tasks:app", "--processes", "1", "--max-memory", "200MB")
+    (first,) = folder.signed_in(1)
     folder.tasks.hog.enqueue()
-    eventually(lambda: folder.workers() and folder.workers() != [first])
-    assert f"(pid {first}) reached --max-jobs or --max-memory" in folder.said()
+    folder.signed_in(1, besides=first)
+    eventually(lambda: f"(pid {first}) reached --max-jobs or --max-memory" in folder.said())
 
 
 def test_an_app_that_cannot_be_imported_is_told_once(folder: Folder) -> None:
@@ -122,7 +121,7 @@ def test_a_child_that_keeps_dying_is_restarted_with_pauses(folder: Folder) -> No
     parent = folder.start("worker", "doomed:app", "--processes", "1")
     eventually(lambda: "started again in" in folder.said())
     assert re.search(r"worker 1 \(pid \d+\) ended with exit code 7; started again as pid \d+", folder.said())
-    assert "it is started again in 1.0 s" in folder.said()
+    assert "it is started again in 0.5 s" in folder.said()
     (folder.path / "doom").unlink()
     eventually(lambda: "serves default" in folder.said())
     parent.send_signal(signal.SIGINT)
@@ -135,7 +134,7 @@ def test_ctrl_c_in_a_terminal_reaches_everybody_and_counts_once(folder: Folder) 
     job = folder.tasks.until_file.enqueue(str(go))
     parent = folder.start("worker", "tasks:app", "--processes", "1")
     eventually((folder.path / "go.begun").exists)
-    (child,) = folder.workers() or [int((folder.path / "go.begun").read_text())]
+    child = int((folder.path / "go.begun").read_text())
     os.kill(child, signal.SIGINT)
     parent.send_signal(signal.SIGINT)
     waiting = folder.tasks.add.enqueue(1)

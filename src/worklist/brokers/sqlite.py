@@ -283,15 +283,17 @@ class SqliteBroker:
         db.executemany(SQL["free_key"], keys)
 
     def _finish(self, db: Connection, alike: dict[tuple[int, bytes], list[int]], now: float) -> None:
-        """Write results: one statement for many jobs with the same one, one each for the others."""
-        single = []
+        """Write results: one statement for the jobs with the same one, and one for up to 50 with their own."""
+        single: defaultdict[int, list[int | bytes]] = defaultdict(list)
         for (number, result), tokens in alike.items():
             if len(tokens) > 1:
                 db.execute(SQL["finish_alike"], (now, result, number, str(tokens)))
             else:
-                single.append((now, result, tokens[0], number))
-        if single:
-            db.executemany(SQL["finish"], single)
+                single[number] += (tokens[0], result)
+        for number, pairs in single.items():
+            for start in range(0, len(pairs), 2 * _ROWS):
+                some = pairs[start : start + 2 * _ROWS]
+                db.execute(_repeated("finish", "(?, ?)", len(some) // 2), (now, *some, number))
 
     def _settle_other(
         self, db: Connection, settlement: Settlement, kept: defaultdict[float, list[int]], now: float
@@ -544,13 +546,17 @@ class SqliteBroker:
 
 
 @functools.cache
-def _put_rows(count: int) -> str:
-    """Return the statement that puts `count` jobs at once.
+def _repeated(statement: str, values: str, count: int) -> str:
+    """Return a statement with its row of values repeated, for `count` jobs at once.
 
     Every step of a statement hands over the interpreter's lock, and with many threads that costs more than the row.
     """
-    head, values, tail = SQL["put"].partition("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-    return head + ", ".join([values] * count) + tail
+    head, row, tail = SQL[statement].partition(values)
+    return head + ", ".join([row] * count) + tail
+
+
+def _put_rows(count: int) -> str:
+    return _repeated("put", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", count)
 
 
 def place_of(id: JobId) -> int:

@@ -30,6 +30,8 @@ Durability = Literal["normal", "full"]
 APPLICATION_ID = 0x574B4C53
 """Marks the file as Worklist's in its header ("WKLS")."""
 SCHEMA_VERSION = 1
+NEEDED_SQLITE = (3, 33, 0)
+"""The first one with UPDATE ... FROM."""
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "afs", "sshfs", "glusterfs", "ceph", "lustre", "9p")
 _WAIT_STEPS = (0.0001, 0.005)
 T = TypeVar("T")
@@ -77,7 +79,7 @@ class SqliteFile:
             db.execute("PRAGMA page_size = 2048")  # a commit writes whole pages: small for single jobs, not for batches
             db.execute(f"PRAGMA synchronous = {self._durability.upper()}")
             db.execute("PRAGMA cache_size = -8192")  # KiB
-            db.execute("PRAGMA wal_autocheckpoint = 4000")  # pages, so that checkpoints are few and large
+            db.execute("PRAGMA wal_autocheckpoint = 16384")  # pages: 32 MiB, so that checkpoints are few and large
             db.execute("PRAGMA journal_size_limit = 67108864")
         except BaseException:
             db.close()
@@ -85,6 +87,11 @@ class SqliteFile:
         return db
 
     def _refuse_bad_place(self) -> None:
+        if sqlite3.sqlite_version_info < NEEDED_SQLITE:
+            raise BrokerError(
+                f"this Python has SQLite {sqlite3.sqlite_version}, and {'.'.join(map(str, NEEDED_SQLITE))} or newer is "
+                "needed; use a newer build of Python"
+            )
         folder = self.path.parent
         if self.path.is_dir():
             raise BrokerError(f"{self.path} is a folder; expected the path of a file, such as {self.path}/worklist.db")

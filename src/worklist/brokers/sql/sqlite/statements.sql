@@ -69,7 +69,10 @@ UPDATE jobs SET state = 3, finished = ?, cancelling = 0, result = ?
 WHERE state = 2 AND number = ? AND seq IN (SELECT value FROM json_each(?));
 
 -- name: finish
-UPDATE jobs SET state = 3, finished = ?, cancelling = 0, result = ? WHERE state = 2 AND seq = ? AND number = ?;
+-- Many jobs, each with a result of its own, in a single statement too.
+UPDATE jobs SET state = 3, finished = ?, cancelling = 0, result = ended.column2
+FROM (VALUES (?, ?)) AS ended
+WHERE state = 2 AND jobs.seq = ended.column1 AND number = ?;
 
 -- name: drop
 DELETE FROM jobs WHERE state = 2 AND number = ? AND seq IN (SELECT value FROM json_each(?));
