@@ -28,7 +28,7 @@ from .core.job import Job, JobId, JobRecord
 from .core.keeper import WorkerOptions
 from .core.middleware import Middleware, compose
 from .core.ports import Capabilities, Change, Executor, Inspector, ResultsPolicy, Store
-from .core.task import Task, TaskOptions, TaskSettings, check_option
+from .core.task import AsyncTask, Task, TaskOptions, TaskSettings, check_option
 from .core.units import Duration, seconds, size
 from .core.worker import Kind, Worker, WorkerReport, kind_of
 from .executors import AsyncExecutor, ProcessExecutor, ThreadExecutor
@@ -128,7 +128,7 @@ class _Register(Protocol):
     """What ``@app.task(...)`` with options returns: turns a function into a Task."""
 
     @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
 
@@ -190,7 +190,7 @@ class Worklist:
     # -- registering ----------------------------------------------------------------------------------------
 
     @overload
-    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
     @overload
@@ -216,7 +216,8 @@ class Worklist:
                 f'give the one at {_place_of(function)} another name with @app.task(name="...")'
             )
         checked = self._defaults.changed(options, f"task {name!r}", TaskSettings.__annotations__)
-        task: Task[..., Any] = Task(self, name, function, checked)
+        kind = AsyncTask if inspect.iscoroutinefunction(function) else Task
+        task: Task[..., Any] = kind(self, name, function, checked)
         self.tasks[name] = task
         return task
 

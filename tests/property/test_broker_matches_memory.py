@@ -128,7 +128,9 @@ class Brokers(RuleBasedStateMachine):
         if again is not None and again < len(self.put_before):
             job = self.put_before[again]
             stands_aside = job.id.endswith("1")  # SQLite may add it again where the one in its place is gone
-            if not stands_aside and self.model.load([job.id])[0] is not None:  # else it would come last in memory, and by its age in SQLite
+            if (
+                not stands_aside and self.model.load([job.id])[0] is not None
+            ):  # else it would come last in memory, and by its age in SQLite
                 return job
         if "eta" in spec:
             spec = {**spec, "eta": self.clock.now + spec["eta"]}

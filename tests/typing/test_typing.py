@@ -25,7 +25,14 @@ def found(tmp_path_factory) -> dict[int, set[str]]:
     os.environ["MYPYPATH"] = str(SOURCES)
     try:
         output, trouble, _ = api.run(
-            ["--strict", "--config-file=", "--follow-imports=silent", f"--cache-dir={cache}", "--no-error-summary", str(FILE)]
+            [
+                "--strict",
+                "--config-file=",
+                "--follow-imports=silent",
+                f"--cache-dir={cache}",
+                "--no-error-summary",
+                str(FILE),
+            ]
         )
     finally:
         os.environ.pop("MYPYPATH") if before is None else os.environ.update(MYPYPATH=before)

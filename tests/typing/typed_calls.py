@@ -34,7 +34,9 @@ async def fetch_with_options(url: str) -> bytes:
 # the function itself
 assert_type(send("a"), int)
 assert_type(declared("a", urgent=True), list[str])
-assert_type(asyncio.run(fetch("u")), bytes)  # E: misc, arg-type
+assert_type(asyncio.run(fetch("u")), bytes)
+assert_type(asyncio.run(fetch_with_options("u")), bytes)
+fetch(5)  # E: arg-type, unused-coroutine
 send(1)  # E: arg-type
 send()  # E: call-arg
 
@@ -70,15 +72,15 @@ async def coroutine() -> None:
 
 
 # options of a task
-@app.task(retries="three")  # E: call-overload
+@app.task(retries="three")  # E: call-overload, untyped-decorator
 def bad_type() -> None: ...
 
 
-@app.task(retrys=3)  # E: call-overload
+@app.task(retrys=3)  # E: call-overload, untyped-decorator
 def bad_name() -> None: ...
 
 
-@app.task(results="some")  # E: call-overload
+@app.task(results="some")  # E: call-overload, untyped-decorator
 def bad_policy() -> None: ...
 
 

@@ -1,5 +1,6 @@
 """What becomes of a job whose function raised, when it is tried again, and the ids of jobs."""
 
+import pickle
 import random
 import threading
 
@@ -93,6 +94,22 @@ def test_snooze_and_cancel_are_outcomes_as_they_are():
 def test_a_wait_that_is_none_is_refused_where_it_is_made(make):
     with pytest.raises(ConfigError, match="Retry|Snooze"):
         make()
+
+
+class Refusal(Cancel):
+    def __init__(self, by: str, why: str) -> None:
+        super().__init__(f"{by}: {why}")
+
+
+@pytest.mark.parametrize(
+    "outcome", [Retry(5, reason="later"), Retry(), Snooze(7), Cancel("no"), Refusal("a", "b")], ids=repr
+)
+def test_an_outcome_survives_the_way_from_a_child_process(outcome):
+    if isinstance(outcome, Retry):
+        outcome.error = describe(raised(OSError("x")), 2, 3.0)
+    arrived = pickle.loads(pickle.dumps(outcome))
+    assert str(arrived) == str(outcome)
+    assert vars(arrived) == vars(outcome)
 
 
 @given(

@@ -47,6 +47,9 @@ class Retry(Exception):
         self.delay = None if delay is None else seconds(delay, "Retry(delay=...)")
         self.error: ErrorInfo | None = None
 
+    def __reduce__(self) -> tuple[Callable[..., "Retry"], tuple[float | None, str, ErrorInfo | None]]:
+        return _retry, (self.delay, str(self), self.error)
+
 
 class Snooze(Exception):
     """Raise it in a task to be run again after `delay`, without counting the attempt."""
@@ -65,6 +68,16 @@ class Cancel(Exception):
     def __init__(self, reason: str = "the task cancelled itself") -> None:
         super().__init__(reason)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type["Cancel"], tuple[str]]:
+        return Cancel, (self.reason,)
+
+
+def _retry(delay: float | None, reason: str, error: ErrorInfo | None) -> Retry:
+    """Make a Retry again that came from a child process."""
+    retry = Retry(delay, reason=reason)
+    retry.error = error
+    return retry
 
 
 Outcome = Done | Fail | Retry | Snooze | Cancel

@@ -11,7 +11,7 @@ import inspect
 import itertools
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar, overload
+from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar
 
 import msgspec
 
@@ -342,15 +342,9 @@ class Task(Call[P, R]):
         super().__init__(self, options)
         self._refuse_what_cannot_be()
 
-    @overload
-    def __call__(
-        self: "Task[P, Coroutine[Any, Any, R]]", *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, R]: ...
-    @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, here and now."""
-        return self.function(*args, **kwargs)
+        return self.function(*args, **kwargs)  # type: ignore[no-any-return]
 
     def using(self, **settings: Any) -> Call[P, R]:
         """Return this task with other options for the jobs enqueued through it (see CallSettings).
@@ -391,6 +385,14 @@ class Task(Call[P, R]):
 
     def __repr__(self) -> str:
         return f"<Task {self.name} in queue {self.options.queue}>"
+
+
+class AsyncTask(Task[P, R]):
+    """A registered coroutine function: calling it gives a coroutine to await here."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:  # type: ignore[override]
+        """Call the function, here and now."""
+        return self.function(*args, **kwargs)  # type: ignore[no-any-return]
 
 
 def find_task(module: str, qualname: str) -> Any:
