@@ -16,7 +16,7 @@ from typing import Any
 
 _IN_MODIFY = 0x2
 _POLL_SECONDS = 0.005
-_ECHO_SECONDS = 2.0
+_ECHO_SECONDS = 30.0
 """For how long after a write one keeps looking for what it has brought."""
 
 

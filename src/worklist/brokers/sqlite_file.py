@@ -33,6 +33,9 @@ SCHEMA_VERSION = 1
 NEEDED_SQLITE = (3, 33, 0)
 """The first one with UPDATE ... FROM."""
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "afs", "sshfs", "glusterfs", "ceph", "lustre", "9p")
+_CHECKPOINT_PAGES: dict[Durability, int] = {"normal": 8192, "full": 1000}
+"""How long the log grows before it is folded into the file. Long, so that this is rare and many changes of one page
+become one; but short where each commit waits for the disk, since writing over a file is quicker than making it grow."""
 _WAIT_STEPS = (0.0001, 0.005)
 T = TypeVar("T")
 
@@ -76,10 +79,10 @@ class SqliteFile:
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256)
         try:
-            db.execute("PRAGMA page_size = 2048")  # a commit writes whole pages: small for single jobs, not for batches
+            db.execute("PRAGMA page_size = 4096")
             db.execute(f"PRAGMA synchronous = {self._durability.upper()}")
             db.execute("PRAGMA cache_size = -8192")  # KiB
-            db.execute("PRAGMA wal_autocheckpoint = 16384")  # pages: 32 MiB, so that checkpoints are few and large
+            db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES[self._durability]}")
             db.execute("PRAGMA journal_size_limit = 67108864")
         except BaseException:
             db.close()
