@@ -66,7 +66,7 @@ USAGE = [
     (["worker", "tasks:app", "--max-memory", "lots"], "--max-memory is 'lots'; expected bytes"),
     (["worker", "tasks:app", "--queues", "a,,b"], "--queues is 'a,,b'; expected names"),
     (["jobs", "--app", "tasks:app", "--url", "sqlite:///x.db"], "--app and --url were both given"),
-    (["jobs", "--state", "faild"], "--state is 'faild'; did you mean 'failed'?"),
+    (["jobs", "--state", "faild"], "--state is 'faild' (did you mean 'failed'?)"),
     (["jobs", "--limit", "0"], "--limit"),
     (["retry"], "name the jobs, or say --state"),
     (["retry", "x", "--state", "failed"], "name the jobs, or say --state"),
@@ -115,11 +115,11 @@ def test_unknown_queues(folder: Folder) -> None:
     folder.tasks.add.enqueue(1)
     for command in (["pause"], ["resume"], ["jobs", "--queue"], ["purge", "--state=failed", "--yes", "--queue"]):
         line = folder.error(*command[:1], "--app", "tasks:app", *command[1:], "mial")
-        assert "no queue 'mial'; did you mean 'mail'?" in line
+        assert "no queue 'mial' (did you mean 'mail'?)" in line
 
 
 PYPROJECTS = [
-    ("[tool.worklist]\nap = 'tasks:app'\n", "has no key 'ap'; did you mean 'app'?"),
+    ("[tool.worklist]\nap = 'tasks:app'\n", "has no key 'ap' (did you mean 'app'?)"),
     ("[tool.worklist]\napp = 5\n", "app under [tool.worklist] is 5; expected a text"),
     ("[tool.worklist\n", "pyproject.toml cannot be read"),
 ]

@@ -82,7 +82,7 @@ def test_jobs_filters(worked: Folder) -> None:
     assert worked.json("jobs", "--state", "expired") == []
     result = worked.run("jobs", "--task", "tasks.ad")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == "no such jobs; did you mean 'tasks.add'?\n"
+    assert result.stderr == "no such jobs (did you mean 'tasks.add'?)\n"
 
 
 def test_one_job_in_full(worked: Folder) -> None:

@@ -49,7 +49,7 @@ def test_jobs_of_an_unknown_task_are_told_once(folder: Folder) -> None:
     folder.processes[0].send_signal(signal.SIGTERM)
     assert folder.processes[0].wait(timeout=60) == 0
     (line,) = [line for line in folder.said().splitlines() if " unknown " in line]
-    assert "no task named 'tasks.add' is registered here; did you mean 'tasks.ad'?" in line
+    assert "no task named 'tasks.add' is registered here (did you mean 'tasks.ad'?)" in line
 
 
 def test_colours_only_where_they_are_wanted(folder: Folder) -> None:

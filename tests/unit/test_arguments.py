@@ -233,7 +233,7 @@ def test_passing_the_default_is_the_same_as_leaving_it_out():
         (
             ("a",),
             {"cpoies": 2},
-            r"no argument 'cpoies'; did you mean 'copies'\?; it takes \(to: str, copies: int = 1\)",
+            r"no argument 'cpoies' \(did you mean 'copies'\?\); it takes \(to: str, copies: int = 1\)",
         ),
         ((5,), {}, r"task\(\): argument 'to': expected `str`, got `int`"),
         (("a", "two"), {}, r"argument 'copies': expected `int`, got `str`"),

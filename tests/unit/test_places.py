@@ -1,5 +1,6 @@
 """SQLite: a job's row stands where the time in its id says, or a little after it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from worklist.core.job import Job, new_job_id
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> SqliteBroker:
-    return SqliteBroker(tmp_path / "jobs.db")
+def broker(tmp_path: Path) -> Iterator[SqliteBroker]:
+    broker = SqliteBroker(tmp_path / "jobs.db")
+    yield broker
+    broker.close()
 
 
 def twins(count: int) -> list[Job]:

@@ -124,6 +124,6 @@ class NoCurrentJob(WorklistError, RuntimeError):
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the candidate nearest to `name`, or nothing where none is near."""
+    """Return `` (did you mean 'x'?)`` for the candidate nearest to `name`, or nothing where none is near."""
     near = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f" (did you mean {near[0]!r}?)" if near else ""
