@@ -77,7 +77,6 @@ class MemoryBroker:
         self._codec = codec or Codec()
         self._clock = clock
         self._changed = threading.Condition(threading.RLock())
-        self._changes = 0
         self._tokens = itertools.count(1)
         self._numbers = itertools.count(1)
         self._rows: dict[int, _Row] = {}
@@ -318,7 +317,6 @@ class MemoryBroker:
             self._changed.wait(min(seconds, 0.05))
 
     def _notify(self) -> None:
-        self._changes += 1
         self._changed.notify_all()
 
     def wake(self) -> None:

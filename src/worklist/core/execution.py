@@ -69,7 +69,7 @@ class Execution:
         self._environment = environment
         self._reporter: Callable[[Progress], None] | None = None
         self.outcome: Outcome | None = None
-        self.abort_reason: BaseException | None = None
+        self.abort_reason: Cancel | Snooze | None = None
         self.progress: Progress | None = None
         self.seconds = 0.0
         self.started = 0.0
@@ -144,7 +144,7 @@ class Execution:
         """Set the outcome for a function that raised, was stopped or hit its limit."""
         reason = self.abort_reason
         if reason is not None and isinstance(error, JobAborted | asyncio.CancelledError):
-            self.outcome = reason if isinstance(reason, Cancel | Snooze) else HAND_BACK
+            self.outcome = reason
             return
         if isinstance(error, TimeLimitExceeded):
             error = TimeLimitExceeded(f"ran longer than its time limit of {self.options.timeout:g} s").with_traceback(
