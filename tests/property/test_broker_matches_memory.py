@@ -14,7 +14,7 @@ from worklist.brokers.memory import MemoryBroker
 from worklist.brokers.sqlite import SqliteBroker
 from worklist.core.job import FOREVER, KEEP_UNRUN, ErrorInfo, Job, JobRecord, JobState, Progress
 from worklist.core.outcome import Cancel, Done, Fail, Retry, Snooze
-from worklist.core.ports import Filter, Lease, Settlement, WorkerInfo
+from worklist.core.ports import Filter, Lease, Report, Settlement, WorkerInfo
 from worklist.testing import FakeClock
 
 QUEUES = ("a", "b", "c")
@@ -195,8 +195,8 @@ class Brokers(RuleBasedStateMachine):
     @rule(indices=some, progress=progresses)
     def report(self, indices: list[int], progress: Progress) -> None:
         pairs = self.pairs(indices)
-        self.model.report([(it, progress) for it, _ in pairs])
-        self.subject.report([(it, progress) for _, it in pairs])
+        self.model.report([Report(it, progress) for it, _ in pairs])
+        self.subject.report([Report(it, progress) for _, it in pairs])
 
     def pairs(self, indices: list[int]) -> list[Pair]:
         return [self.leases[-1 - index % len(self.leases)] for index in indices]

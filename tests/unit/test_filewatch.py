@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from worklist.brokers import filewatch
-from worklist.brokers.filewatch import FileWatch, _PollWatch, watch_file
-from worklist.brokers.sqlite import SqliteBroker
+from worklist.brokers.sqlite import SqliteBroker, filewatch
+from worklist.brokers.sqlite.filewatch import FileWatch, _PollWatch, watch_file
 from worklist.core.job import Job, new_job_id
 
 PATIENCE = 60.0

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from worklist import BrokerError, Worklist
-from worklist.brokers import sql, sqlite_file
+from worklist.brokers import sql
 from worklist.brokers.sqlite import SqliteBroker
+from worklist.brokers.sqlite import file as sqlite_file
 from worklist.core.errors import BrokerUnavailable, CorruptStore, ReadOnlyStore, SchemaMismatch, StoreFull
 from worklist.core.events import BrokerTrouble
 from worklist.core.job import Job, JobState, new_job_id
@@ -133,7 +134,7 @@ def as_nobody(folder: Path, file: str) -> str:
     code = f"""
         import os
         from worklist.brokers.sqlite import SqliteBroker
-        import worklist.brokers.filewatch
+        import worklist.brokers.sqlite.filewatch
         if os.geteuid() == 0:
             os.setgroups([])
             os.setgid({NOBODY})

@@ -8,11 +8,14 @@ import os
 import secrets
 import threading
 import time
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+from .lane import LaneLimits
+
 JobId = str
+GroupId = str
 FOREVER = float("inf")
 """As a key's `hold`: the key is never given back."""
 
@@ -27,7 +30,7 @@ class JobState(enum.StrEnum):
     QUEUED = "queued"
     """In its queue, due now or later."""
     WAITING = "waiting"
-    """Waits for a group to end."""
+    """Waits for a job or a group to end."""
     RUNNING = "running"
     """Leased by a worker."""
     SUCCEEDED = "succeeded"
@@ -53,10 +56,33 @@ MOVES: dict[JobState, frozenset[JobState]] = {
     JobState.RUNNING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.QUEUED}),
     JobState.SUCCEEDED: frozenset({JobState.QUEUED}),
     JobState.FAILED: frozenset({JobState.QUEUED}),
-    JobState.CANCELLED: frozenset({JobState.QUEUED}),
+    JobState.CANCELLED: frozenset({JobState.QUEUED, JobState.WAITING}),
     JobState.EXPIRED: frozenset({JobState.QUEUED}),
 }
-"""From each state, the states that may follow. The moves of a finished job back to `queued` are an operator's retry."""
+"""From each state, the states that may follow. The moves of a finished job back are an operator's retry: of itself, or,
+to `waiting`, of the job whose failure had cancelled it."""
+
+
+When = Literal["succeeded", "all"]
+"""What has to end, and how, before a waiting job is due: everything well, or everything in whatever way."""
+
+
+class Ties(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What ties a job to others. Most jobs have none, and pay nothing for those that do."""
+
+    lane: str | None = None
+    """The lane it stands in."""
+    limits: LaneLimits | None = None
+    """What its task declares of that lane."""
+    group: str | None = None
+    """The group that it is a member of."""
+    after: str | None = None
+    """The job or the group that it waits for."""
+    when: When = "succeeded"
+    takes: bool = False
+    """The result of what it waited for, of a group the list of results, is its first argument."""
+    followed: bool = False
+    """Other jobs wait for it."""
 
 
 class Job(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -87,6 +113,7 @@ class Job(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Unix time, by the clock of the process that enqueued it."""
     overrides: dict[str, Any] | None = None
     """Run-time options of `using()` that differ from the task's."""
+    ties: Ties | None = None
 
     def due(self, now: float) -> float:
         """Return the unix time at which the job may be leased, if it is put at `now`."""
@@ -137,6 +164,11 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     result: bytes | None = None
     errors: tuple[ErrorInfo, ...] = ()
     progress: Progress | None = None
+    lane: str | None = None
+    group: str | None = None
+    """The group that it is a member of."""
+    logs: tuple[str, ...] = ()
+    """The last lines that it logged."""
 
 
 class _IdSource:
@@ -159,6 +191,12 @@ class _IdSource:
 _ids = _IdSource()
 new_job_id = _ids.take
 """Return a new id: 26 hexadecimal digits, unique in the fleet, sorted by time within a process."""
+
+
+def new_group_id() -> GroupId:
+    """Return a new id of a group: like that of a job, with a ``g`` before it."""
+    return f"g{new_job_id()}"
+
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_ids.reseed)

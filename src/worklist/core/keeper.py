@@ -17,7 +17,7 @@ from .events import EventBus, LeaseLost, log
 from .execution import Execution
 from .job import JobId, Progress
 from .outcome import Cancel, Snooze
-from .ports import Broker, WorkerInfo
+from .ports import Broker, Report, WorkerInfo
 
 KEEPER_SECONDS = 1.0
 PRUNE_SECONDS = 10.0
@@ -103,7 +103,7 @@ class Keeper:
         progress = {e.lease.id: (e.lease, e.progress) for e in list(self._in_flight) if e.progress}
         news = [(lease, at) for id, (lease, at) in progress.items() if at != self._reported.get(id)]
         if news:
-            self._broker.report(news)
+            self._broker.report([Report(lease, at) for lease, at in news])
         self._reported = {id: at for id, (_, at) in progress.items()}
 
     def _prune(self) -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
-from .job import Job, JobId, JobRecord, JobState, Progress
+from .job import GroupId, Job, JobId, JobRecord, JobState, Progress
+from .lane import Lane, LaneLimits
 from .outcome import Outcome
+from .schedule import Schedule
 
 if TYPE_CHECKING:
     from .execution import Execution
@@ -30,6 +32,10 @@ class Capabilities(msgspec.Struct, frozen=True):
     inspect: bool = True
     durable: bool = True
     """What was put outlives the process."""
+    lane: bool = True
+    group: bool = True
+    """Groups, followers, and jobs that wait for others."""
+    schedule: bool = True
 
 
 class Lease(msgspec.Struct, gc=False):
@@ -46,6 +52,10 @@ class Lease(msgspec.Struct, gc=False):
     number: int = 0
     key: str | None = None
     """Its unique key, for the broker to give back."""
+    tied: int = 0
+    """Whether more than the job itself is to be changed when it ends; the broker's own bits."""
+    given: bytes | None = None
+    """The result of the job that it waited for."""
 
 
 class Settlement(msgspec.Struct, gc=False):
@@ -57,6 +67,19 @@ class Settlement(msgspec.Struct, gc=False):
     keep: float = 604800.0
     """Seconds for which the finished job is kept."""
     progress: Progress | None = None
+    followers: Sequence[Job] = ()
+    """Jobs that come to exist with this settle."""
+    logs: Sequence[str] = ()
+    """The last lines that the job has logged."""
+
+
+class Report(msgspec.Struct, gc=False):
+    """What a running job says of itself."""
+
+    lease: Lease
+    progress: Progress | None = None
+    logs: Sequence[str] | None = None
+    """The last lines that it has logged, where there are new ones."""
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +106,46 @@ class Extended(msgspec.Struct, frozen=True):
     """Jobs of ours that somebody asked to stop."""
 
 
+class GroupRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one group. Its members are counted as they are put and as they end."""
+
+    id: GroupId
+    created: float
+    total: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    """Or expired."""
+    running: int = 0
+    open: bool = False
+    """Members may still be added from outside, so it does not end."""
+    called_off: bool = False
+    """It was cancelled as a whole."""
+    ended: float | None = None
+    """Unix time at which its last member ended."""
+
+    @property
+    def finished(self) -> int:
+        """How many members have ended, however."""
+        return self.succeeded + self.failed + self.cancelled
+
+    @property
+    def waiting(self) -> int:
+        """How many members have not begun."""
+        return self.total - self.finished - self.running
+
+
+class LaneChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What to set of a lane; what is UNSET stays."""
+
+    limits: LaneLimits | msgspec.UnsetType = msgspec.UNSET
+    """Pins the lane: what tasks declare no longer counts. """
+    weight: float | msgspec.UnsetType = msgspec.UNSET
+    paused: float | msgspec.UnsetType = msgspec.UNSET
+    """Until when; infinite: until it is resumed; 0: not."""
+    pinned: bool | msgspec.UnsetType = msgspec.UNSET
+
+
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which jobs an inspector is asked for; None means any."""
 
@@ -105,6 +168,10 @@ class Broker(Protocol):
 
         Returns an id for each: the job's own, or that of the job which holds its key. A job whose id is
         already there is not added again.
+
+        A group comes to be with the first job that names it. Raises GroupEnded for a member of one that has ended.
+        A job that waits is put together with the job that it waits for, or after it; a group may be waited for at
+        any time.
         """
 
     def lease(self, worker: str, queues: Sequence[str], limit: int, seconds: float) -> list[Lease]:
@@ -112,13 +179,20 @@ class Broker(Protocol):
 
         Jobs whose worker let its lease lapse are due again, or failed where too many workers died with them;
         jobs past their expiry are expired, and paused queues passed over.
+
+        Lanes of a queue take turns, and the jobs in no lane take turns with them as one more. A lane that is paused,
+        has spent its tokens or is at its ceiling is passed over without a look.
         """
 
     def extend(self, worker: WorkerInfo, leases: Sequence[Lease], seconds: float) -> Extended:
         """Hold these leases for `seconds` from now, report the worker alive, and hear what is no longer wanted."""
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Write down how leases ended, in one transaction. A lease that is no longer ours is ignored."""
+        """Write down how leases ended, in one transaction. A lease that is no longer ours is ignored.
+
+        With a job that has ended, in the same transaction: its lane and its group are told, its followers are put,
+        the jobs that waited for it are due or cancelled. Followers of a group that was called off are not put.
+        """
 
     def exchange(
         self,
@@ -130,8 +204,11 @@ class Broker(Protocol):
     ) -> list[Lease]:
         """Settle, then lease, in one transaction: the busy loop of a worker."""
 
-    def report(self, progress: Sequence[tuple[Lease, Progress]]) -> None:
-        """Write down how far running jobs have come."""
+    def report(self, reports: Sequence[Report]) -> None:
+        """Write down how far running jobs have come, and what they log."""
+
+    def held_back(self, queues: Sequence[str]) -> bool:
+        """Return whether there are jobs that only the rate or the ceiling of their lane keeps from being leased."""
 
     def wait(self, queues: Sequence[str], seconds: float) -> None:
         """Return as soon as there may be work in `queues`, or after `seconds`. Sleeping would be correct too."""
@@ -150,6 +227,61 @@ class Broker(Protocol):
 
     def close(self) -> None:
         """Give back connections and files."""
+
+
+class Groups(Protocol):
+    """Groups as wholes. Their members are jobs like others, and name the group."""
+
+    def open_group(self, id: GroupId) -> None:
+        """Make a group, if there is none, that does not end before it is sealed."""
+
+    def seal_group(self, id: GroupId) -> None:
+        """Let the group end with its last member; members may still add others while they run."""
+
+    def load_groups(self, ids: Sequence[GroupId]) -> list[GroupRecord | None]:
+        """Return what is known of each group, None for one that is unknown."""
+
+    def members(self, id: GroupId, ended_after: tuple[float, JobId] | None, limit: int) -> list[JobRecord]:
+        """Return members that have ended, in the order of their end, those after the given time and id first."""
+
+    def results(self, id: GroupId) -> list[bytes | None]:
+        """Return the results of all members in the order in which they were made; None for one that has none."""
+
+    def call_off(self, id: GroupId) -> int:
+        """Cancel what has not begun of a group and ask what runs to stop; return how many members that were."""
+
+
+class Lanes(Protocol):
+    """Lanes, for people to look at and to change."""
+
+    def lanes(self, names: Sequence[str] | None = None) -> list[Lane]:
+        """Return these lanes as they are now, or all, by name; one that nobody has used or set is left out."""
+
+    def change_lane(self, name: str, change: LaneChange) -> None:
+        """Set limits, weight or pause of a lane, which need not exist yet. Persisted."""
+
+
+class Schedules(Protocol):
+    """Schedules, for any number of beats at once."""
+
+    def now(self) -> float:
+        """Return unix seconds by the broker's clock."""
+
+    def schedules(self) -> list[Schedule]:
+        """Return all schedules, by name."""
+
+    def save_schedule(self, schedule: Schedule) -> None:
+        """Add a schedule, or change the one of its name."""
+
+    def delete_schedule(self, name: str) -> bool:
+        """Remove a schedule; return whether it was there."""
+
+    def tick(self, schedule: Schedule, due: float, jobs: Sequence[Job]) -> bool:
+        """Put `jobs` and save `schedule`, whose next fire time has moved on, in one transaction.
+
+        Only where the stored schedule is still due at `due`, so that of many beats one puts the jobs; return whether
+        it was this one.
+        """
 
 
 class ResultStore(Protocol):
@@ -191,8 +323,8 @@ class Inspector(Protocol):
         """Let no job of this queue be leased, or let them again. Persisted."""
 
 
-class Store(Broker, ResultStore, Inspector, Protocol):
-    """All three ports in one adapter, as SQL brokers are."""
+class Store(Broker, ResultStore, Inspector, Groups, Lanes, Schedules, Protocol):
+    """All ports in one adapter, as SQL brokers are."""
 
 
 class Executor(Protocol):

@@ -21,7 +21,7 @@ from ..core.codec import Codec
 from ..core.errors import ConfigError
 from ..core.job import FOREVER, ErrorInfo, Job, JobId, JobRecord, JobState, Progress, new_job_id
 from ..core.outcome import Cancel, Done, Fail, Outcome, Retry, Snooze
-from ..core.ports import Extended, Filter, Lease, Settlement, Store, WorkerInfo
+from ..core.ports import Extended, Filter, Lease, Report, Settlement, Store, WorkerInfo
 from .inline import FakeClock
 
 T = TypeVar("T")
@@ -657,11 +657,11 @@ class _Settling(_Contract):
     def test_progress_of_a_running_job_is_seen(self, broker: Store) -> None:
         broker.put([a_job(), a_job()])
         one, other = lease(broker, 2)
-        broker.report([(one, Progress(1, 10)), (other, Progress(2, None, "pages"))])
+        broker.report([Report(one, Progress(1, 10)), Report(other, Progress(2, None, "pages"))])
         assert record(broker, one.id).progress == Progress(1, 10)
         assert record(broker, other.id).progress == Progress(2, None, "pages")
         settle(broker, one, Snooze(0))
-        broker.report([(one, Progress(9, 10))])
+        broker.report([Report(one, Progress(9, 10))])
         assert record(broker, one.id).progress == Progress(1, 10)
 
     def test_a_settle_of_nothing_is_nothing(self, broker: Store) -> None:

@@ -1,4 +1,4 @@
--- The first schema. A later one is a file schema_2.sql that turns this one into the next; see brokers/sqlite.py.
+-- The first schema. A later one is a file schema_2.sql that turns this one into the next; see brokers/sqlite/file.py.
 --
 -- jobs.state: 0 ready, 1 delayed (both "queued"), 2 running, 3 succeeded, 4 failed, 5 cancelled, 6 expired.
 -- Small columns stand before the large ones, so that reading them never touches an overflow page.

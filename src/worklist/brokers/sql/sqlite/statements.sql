@@ -77,8 +77,9 @@ WHERE state = 2 AND jobs.seq = ended.column1 AND number = ?;
 -- name: drop
 DELETE FROM jobs WHERE state = 2 AND number = ? AND seq IN (SELECT value FROM json_each(?));
 
--- name: set_progress
-UPDATE jobs SET progress = ? WHERE state = 2 AND seq = ? AND number = ?;
+-- name: report
+-- What is not told anew stays as it is.
+UPDATE jobs SET progress = COALESCE(?, progress), logs = COALESCE(?, logs) WHERE state = 2 AND seq = ? AND number = ?;
 
 -- name: running
 SELECT attempt, cancelling, errors FROM jobs WHERE state = 2 AND seq = ? AND number = ?;
@@ -139,7 +140,8 @@ AND NOT EXISTS (SELECT 1 FROM paused WHERE queue = ?1);
 
 -- name: record
 SELECT jobs.id, task, queue, state, rank, attempt, lost, enqueued, due, started, finished, leases.worker, key,
-       expires, cancelling, body, result, errors, progress
+       expires, cancelling, body, result, errors, progress, lane,
+       (SELECT groups.id FROM groups WHERE groups.seq = jobs.grp), logs
 FROM jobs LEFT JOIN leases ON leases.number = jobs.number AND state = 2
 
 -- name: of_ids
@@ -162,7 +164,7 @@ UPDATE jobs SET cancelling = 1 WHERE seq = ?;
 
 -- name: retry
 UPDATE jobs SET state = 0, due = ?, attempt = 0, lost = 0, started = NULL, finished = NULL, result = NULL,
-       progress = NULL, expires = NULL, cancelling = 0
+       progress = NULL, logs = NULL, expires = NULL, cancelling = 0
 WHERE seq = ?;
 
 -- name: purgeable

@@ -15,16 +15,17 @@ from typing import get_args
 
 import msgspec
 
-from ..core.codec import Codec
-from ..core.errors import ConfigError
-from ..core.job import FOREVER, KEEP_UNRUN, ErrorInfo, Job, JobId, JobRecord, JobState, Progress
-from ..core.outcome import Cancel, Done, Fail, Retry, Snooze, lost_worker
-from ..core.ports import (
+from ...core.codec import Codec
+from ...core.errors import ConfigError
+from ...core.job import FOREVER, KEEP_UNRUN, ErrorInfo, Job, JobId, JobRecord, JobState, Progress
+from ...core.outcome import Cancel, Done, Fail, Retry, Snooze, lost_worker
+from ...core.ports import (
     Capabilities,
     Change,
     Extended,
     Filter,
     Lease,
+    Report,
     Settlement,
     WorkerInfo,
 )
@@ -53,6 +54,7 @@ class _Row:
     result: bytes | None = None
     errors: list[ErrorInfo] = field(default_factory=list)
     progress: Progress | None = None
+    logs: tuple[str, ...] = ()
 
     @property
     def expires_at(self) -> float:
@@ -239,6 +241,7 @@ class MemoryBroker:
     def _settle(self, row: _Row, settlement: Settlement, now: float) -> None:
         self._release(row)
         row.progress = settlement.progress or row.progress
+        row.logs = tuple(settlement.logs) or row.logs
         keep = settlement.keep if settlement.results != "none" else None
         match settlement.outcome:
             case Done(result):
@@ -290,13 +293,14 @@ class MemoryBroker:
             self.settle(settlements)
             return self.lease(worker, queues, limit, seconds)
 
-    def report(self, progress: Sequence[tuple[Lease, Progress]]) -> None:
-        """Note the progress of running jobs."""
+    def report(self, reports: Sequence[Report]) -> None:
+        """Note what running jobs say of themselves."""
         with self._changed:
-            for lease, now_at in progress:
-                row = self._leased_row(lease)
+            for report in reports:
+                row = self._leased_row(report.lease)
                 if row is not None:
-                    row.progress = now_at
+                    row.progress = report.progress or row.progress
+                    row.logs = row.logs if report.logs is None else tuple(report.logs)
             self._notify()
 
     # -- waiting --------------------------------------------------------------------------------------------
@@ -377,6 +381,7 @@ class MemoryBroker:
             result=row.result,
             errors=tuple(row.errors),
             progress=row.progress,
+            logs=row.logs,
         )
 
     def counts(self) -> dict[str, dict[JobState, int]]:
@@ -442,7 +447,7 @@ class MemoryBroker:
         row.job = msgspec.structs.replace(row.job, expires=None)
         row.attempt = row.lost = 0
         row.result = row.finished = None
-        row.progress = None
+        row.progress, row.logs = None, ()
         self._requeue(row, now)
         return True
 

@@ -18,14 +18,14 @@ from typing import Any
 
 import msgspec
 
-from ..core.codec import Codec
-from ..core.errors import ConfigError, UndecodableJob
-from ..core.job import FOREVER, KEEP_UNRUN, ErrorInfo, Job, JobId, JobRecord, JobState, Progress
-from ..core.outcome import Cancel, Done, Fail, Retry, Snooze, lost_worker
-from ..core.ports import Capabilities, Change, Extended, Filter, Lease, Settlement, WorkerInfo
-from . import sql
+from ...core.codec import Codec
+from ...core.errors import ConfigError, UndecodableJob
+from ...core.job import FOREVER, KEEP_UNRUN, ErrorInfo, Job, JobId, JobRecord, JobState, Progress
+from ...core.outcome import Cancel, Done, Fail, Retry, Snooze, lost_worker
+from ...core.ports import Capabilities, Change, Extended, Filter, Lease, Report, Settlement, WorkerInfo
+from .. import sql
+from .file import Durability, SqliteFile
 from .filewatch import FileWatch, watch_file
-from .sqlite_file import Durability, SqliteFile
 
 SQL = sql.load_statements("sqlite", "statements.sql")
 
@@ -50,6 +50,7 @@ _ROWS = 50
 _encode = msgspec.msgpack.Encoder().encode
 _decode_errors = msgspec.msgpack.Decoder(tuple[ErrorInfo, ...]).decode
 _decode_progress = msgspec.msgpack.Decoder(Progress).decode
+_decode_logs = msgspec.msgpack.Decoder(tuple[str, ...]).decode
 _decode_worker = msgspec.msgpack.Decoder(WorkerInfo).decode
 
 
@@ -264,8 +265,8 @@ class SqliteBroker:
         keys = []
         for settlement in settlements:
             lease, outcome = settlement.lease, settlement.outcome
-            if settlement.progress is not None:
-                db.execute(SQL["set_progress"], (_encode(settlement.progress), lease.token, lease.number))
+            if settlement.progress is not None or settlement.logs:
+                self._report(db, lease, settlement.progress, settlement.logs)
             if type(outcome) is not Done:
                 self._settle_other(db, settlement, kept, now)
                 continue
@@ -364,10 +365,15 @@ class SqliteBroker:
         if leases:
             self._held[leases[0].number] = {lease.token for lease in leases}
 
-    def report(self, progress: Sequence[tuple[Lease, Progress]]) -> None:
-        """Note the progress of running jobs."""
+    def report(self, reports: Sequence[Report]) -> None:
+        """Note what running jobs say of themselves."""
         with self._file.transaction() as db:
-            db.executemany(SQL["set_progress"], [(_encode(at), lease.token, lease.number) for lease, at in progress])
+            for report in reports:
+                self._report(db, report.lease, report.progress, report.logs)
+
+    def _report(self, db: Connection, lease: Lease, progress: Progress | None, logs: Sequence[str] | None) -> None:
+        values = (_encode(progress) if progress else None, _encode(logs) if logs else None, lease.token, lease.number)
+        db.execute(SQL["report"], values)
 
     # -- waiting --------------------------------------------------------------------------------------------
 
@@ -624,6 +630,9 @@ def _record(row: Iterable[Any]) -> JobRecord:
         result,
         errors,
         progress,
+        lane,
+        group,
+        logs,
     ) = row
     return JobRecord(
         id=id,
@@ -645,4 +654,7 @@ def _record(row: Iterable[Any]) -> JobRecord:
         result=result,
         errors=_decode_errors(errors) if errors else (),
         progress=_decode_progress(progress) if progress else None,
+        lane=lane,
+        group=group,
+        logs=_decode_logs(logs) if logs else (),
     )

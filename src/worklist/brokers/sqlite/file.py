@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from ..core.errors import (
+from ...core.errors import (
     BrokerError,
     BrokerUnavailable,
     CorruptStore,
@@ -23,13 +23,13 @@ from ..core.errors import (
     SchemaMismatch,
     StoreFull,
 )
-from . import sql
+from .. import sql
 
 Durability = Literal["normal", "full"]
 
 APPLICATION_ID = 0x574B4C53
 """Marks the file as Worklist's in its header ("WKLS")."""
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 NEEDED_SQLITE = (3, 33, 0)
 """The first one with UPDATE ... FROM."""
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "afs", "sshfs", "glusterfs", "ceph", "lustre", "9p")

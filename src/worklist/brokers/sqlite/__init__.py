@@ -1,0 +1,5 @@
+"""The queue on one SQLite file."""
+
+from .broker import SqliteBroker, place_of
+
+__all__ = ["SqliteBroker", "place_of"]
