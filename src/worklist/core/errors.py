@@ -71,6 +71,10 @@ class SchemaMismatch(BrokerError):
     """The store was made by another program, or by a newer Worklist."""
 
 
+class GroupEnded(WorklistError):
+    """The group has ended, so nothing can be added to it."""
+
+
 class JobError(WorklistError):
     """A job did not give a result."""
 

@@ -47,8 +47,8 @@ class Lane(msgspec.Struct, kw_only=True):
         room = INFINITE
         limits = self.limits
         if limits.rate is not None:
-            ahead = max(0.0, self.spent - now) * limits.rate
-            room = max(0, math.floor(limits.burst - ahead + _TOLERANCE))
+            ahead = max(0.0, self.spent - now - _EARLY) * limits.rate
+            room = max(0, math.floor(limits.burst - ahead))
         if limits.concurrency is not None:
             room = min(room, max(0, limits.concurrency - self.running))
         return room
@@ -60,7 +60,7 @@ class Lane(msgspec.Struct, kw_only=True):
         at = self.paused if self.paused > now else 0.0
         if self.limits.rate is not None:
             earned = self.spent - (self.limits.burst - 1) / self.limits.rate
-            if earned - now > _TOLERANCE / self.limits.rate:
+            if earned - now > _EARLY:
                 at = max(at, earned)
         return at
 
@@ -82,5 +82,5 @@ class Lane(msgspec.Struct, kw_only=True):
         return not (self.running or self.pinned or self.paused)
 
 
-_TOLERANCE = 1e-6
-"""Part of a token that counts as a whole one, since times are floats."""
+_EARLY = 2e-6
+"""Seconds by which a token may be early, since a time of today as a float is exact to a quarter of a microsecond."""

@@ -151,6 +151,15 @@ def lost_worker(worker: str | None, attempt: int, at: float) -> ErrorInfo:
     return ErrorInfo("WorkerLost", f"worker {worker} gave no sign of life until its lease lapsed", "", attempt, at)
 
 
+PREDECESSOR_FAILED = "PredecessorFailed"
+"""The type of the error of a job that was cancelled because what it waited for did not succeed."""
+
+
+def predecessor_failed(reason: str, at: float) -> ErrorInfo:
+    """Return the record of a job that never ran, since what it waited for did not succeed."""
+    return ErrorInfo(PREDECESSOR_FAILED, reason, "", 0, at)
+
+
 def decide(error: BaseException, failures: int, attempt: int, at: float, options: "TaskOptions") -> Outcome:
     """Return what becomes of a job whose function raised.
 

@@ -1,0 +1,203 @@
+"""Lanes on SQLite: what they allow, and whose turn it is. Every method works inside a transaction of the broker.
+
+A lane's row says what it may do; its rows among the turns, one for each queue with ready jobs of it, say when it is
+served. A lane that may do nothing now is closed there, out of the index that leasing reads: docs/decisions/0010.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from sqlite3 import Connection, Cursor
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ...core.lane import INFINITE, Lane, LaneLimits
+from ...core.ports import LaneChange
+from ...core.turns import PLAIN, Line, serve
+from .. import sql
+
+SQL = sql.load_statements("sqlite", "lanes.sql")
+Row = tuple[Any, ...]
+EXPIRES = 7
+"""Where in the row of a due job stands when it expires."""
+
+
+class Left(NamedTuple):
+    """How many jobs of a lane are leased no longer, and how many of these had not begun."""
+
+    jobs: int = 0
+    unused: int = 0
+
+
+class _Reader:
+    """A query that is begun when the first of its rows is wanted."""
+
+    def __init__(self, begin: Callable[[], Cursor]) -> None:
+        self._begin = begin
+        self._cursor: Cursor | None = None
+
+    def fetch(self, count: int) -> list[Row]:
+        """Return the next rows."""
+        if self._cursor is None:
+            self._cursor = self._begin()
+        return self._cursor.fetchmany(count)
+
+    def close(self) -> None:
+        """End the query, since rows that it would read are about to change."""
+        if self._cursor is not None:
+            self._cursor.close()
+
+
+class SqliteLanes:
+    """The lanes of one file."""
+
+    def declare(self, db: Connection, declared: Mapping[str, LaneLimits], now: float) -> None:
+        """Note what tasks declare of the lanes of jobs that are being put."""
+        known = self._load(db, declared)
+        for name, limits in declared.items():
+            lane = known.get(name)
+            if lane is None:
+                self._save(db, Lane(name=name, limits=limits))
+            elif lane.limits != limits and not lane.pinned:
+                lane.limits = limits
+                self._save_changed(db, lane, now)
+
+    def line_up(self, db: Connection, pairs: Iterable[tuple[str, str]], now: float) -> None:
+        """Give a turn to lanes, each in a queue, that have ready jobs there."""
+        wanted = set(pairs)
+        lanes = self._load(db, {lane for lane, _ in wanted})
+        opens = {name: lane.opens(now) for name, lane in lanes.items()}
+        db.executemany(SQL["line_up"], [(lane, queue, opens.get(lane, 0.0)) for lane, queue in sorted(wanted)])
+
+    def line_up_due(self, db: Connection, now: float) -> None:
+        """Give a turn to the lanes of delayed jobs that are about to become ready."""
+        pairs = db.execute(SQL["line_up_due"], (now,)).fetchall()
+        if pairs:
+            self.line_up(db, pairs, now)
+
+    def open_due(self, db: Connection, now: float) -> None:
+        """Open the lanes whose time has come."""
+        db.execute(SQL["open_lanes"], (now,))
+
+    # -- leasing --------------------------------------------------------------------------------------------
+
+    def serve(
+        self,
+        db: Connection,
+        queue: str,
+        limit: int,
+        now: float,
+        plain: Callable[[], Cursor],
+        expire: Callable[[Sequence[Row]], None],
+    ) -> list[Row] | None:
+        """Take up to `limit` due rows of a queue, its lanes and the `plain` ones by turn; None where it has no lanes.
+
+        `plain` opens a cursor over the jobs that are in no lane; `expire` is given the rows that are too late.
+        """
+        turns = db.execute(SQL["open_turns"], (queue, limit)).fetchall()
+        if not turns:
+            return None
+        at, plain_at = db.execute(SQL["round"], (queue,)).fetchone() or (0.0, 0.0)
+        late: list[Row] = []
+
+        def is_late(row: Row) -> bool:
+            if row[EXPIRES] is None or row[EXPIRES] > now:
+                return False
+            late.append(row)
+            return True
+
+        readers = [_Reader(plain)]
+        readers += [_Reader(partial(db.execute, SQL["due_in_lane"], (name, queue))) for name, *_ in turns]
+        lines = [Line(PLAIN, plain_at, None, now, readers[0].fetch)]
+        for (name, turn, *facts), reader in zip(turns, readers[1:], strict=True):
+            lines.append(Line(name, turn, _lane(name, *facts), now, reader.fetch))
+        taken, at = serve(lines, limit, at, is_late)
+        for reader in readers:
+            reader.close()
+        self._note_served(db, queue, lines, at, now)
+        if late:
+            expire(late)
+        return taken
+
+    def _note_served(self, db: Connection, queue: str, lines: Sequence[Line[Row]], at: float, now: float) -> None:
+        db.execute(SQL["save_round"], (queue, at, lines[0].turn))
+        for line in lines[1:]:
+            if line.lane is not None and line.taken:
+                line.lane.spend(line.taken, now)
+                self._save(db, line.lane)
+        served = [line for line in lines[1:] if line.looked_at]
+        db.executemany(SQL["leave_turn"], [(line.name, queue) for line in served if line.is_empty])
+        db.executemany(SQL["move_turn"], [(line.turn, line.name, queue) for line in served if not line.is_empty])
+        closed = [(line.lane.opens(now), line.name) for line in lines[1:] if line.lane is not None and line.is_closed]
+        db.executemany(SQL["set_opens"], closed)
+
+    def leave(self, db: Connection, left: Mapping[str, Left], now: float) -> None:
+        """Free the places of jobs that are leased no longer, and open the lanes that were at their ceiling."""
+        for name, lane in self._load(db, left).items():
+            lane.give_back(*left[name])
+            self._save_changed(db, lane, now)
+
+    # -- for people -----------------------------------------------------------------------------------------
+
+    def change(self, db: Connection, name: str, change: LaneChange, now: float) -> None:
+        """Set limits, weight or pause of a lane."""
+        lane = self._load(db, [name]).get(name) or Lane(name=name)
+        for field in change.__struct_fields__:
+            value = getattr(change, field)
+            if value is not msgspec.UNSET:
+                setattr(lane, field, value)
+        self._save_changed(db, lane, now)
+
+    def drop_idle(self, db: Connection, limit: int, now: float) -> None:
+        """Remove lanes that hold nothing worth keeping."""
+        db.executemany(SQL["drop_lane"], db.execute(SQL["idle_lanes"], (now, limit)).fetchall())
+
+    # -- rows -----------------------------------------------------------------------------------------------
+
+    def _load(self, db: Connection, names: Iterable[str]) -> dict[str, Lane]:
+        wanted = msgspec.json.encode(list(names)).decode()
+        return {row[0]: _lane(*row) for row in db.execute(SQL["some_lanes"], (wanted,))}
+
+    def _save(self, db: Connection, lane: Lane) -> None:
+        limits = lane.limits
+        row = (lane.name, limits.rate, limits.burst, limits.concurrency, lane.weight, lane.pinned, lane.paused)
+        db.execute(SQL["save_lane"], (*row, lane.running, lane.spent))
+
+    def _save_changed(self, db: Connection, lane: Lane, now: float) -> None:
+        """Save a lane that may open or close by it."""
+        self._save(db, lane)
+        db.execute(SQL["set_opens"], (lane.opens(now), lane.name))
+
+
+def lanes_of(rows: Iterable[Row], ready: Mapping[str, int]) -> list[Lane]:
+    """Return rows of lanes with the number of their ready jobs."""
+    lanes = [_lane(*row) for row in rows]
+    for lane in lanes:
+        lane.queued = ready.get(lane.name, 0)
+    return lanes
+
+
+def _lane(
+    name: str,
+    rate: float | None,
+    burst: int | None,
+    concurrency: int | None,
+    weight: float | None,
+    pinned: int | None,
+    paused: float | None,
+    running: int | None,
+    spent: float | None,
+) -> Lane:
+    """Return a lane from its row. One that has no row, which nobody should have removed, limits nothing."""
+    return Lane(
+        name=name,
+        limits=LaneLimits(rate, burst or 1, concurrency),
+        weight=weight or 1.0,
+        pinned=bool(pinned),
+        paused=paused or 0.0,
+        running=running or 0,
+        spent=spent or 0.0,
+    )
+
+
+__all__ = ["INFINITE", "SQL", "Left", "SqliteLanes", "lanes_of"]
