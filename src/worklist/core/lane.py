@@ -67,7 +67,7 @@ class Lane(msgspec.Struct, kw_only=True):
     def spend(self, jobs: int, now: float) -> None:
         """Note that `jobs` have been leased."""
         self.running += jobs
-        if self.limits.rate is not None:
+        if self.limits.rate is not None and jobs:
             self.spent = max(self.spent, now) + jobs / self.limits.rate
 
     def give_back(self, jobs: int, unused: int) -> None:
@@ -76,10 +76,9 @@ class Lane(msgspec.Struct, kw_only=True):
         if self.limits.rate is not None:
             self.spent -= unused / self.limits.rate
 
-    @property
-    def blank(self) -> bool:
-        """Whether nothing would be lost if the lane were made anew by the next job that names it."""
-        return not (self.running or self.pinned or self.paused)
+    def is_idle(self, now: float) -> bool:
+        """Return whether nothing would be lost if the lane were made anew by the next job that names it."""
+        return not (self.running or self.pinned or self.paused > now or self.spent > now) and self.weight == 1.0
 
 
 _EARLY = 2e-6

@@ -46,6 +46,11 @@ class Line(Generic[J]):
         """Whether no job of it is left. Known once it has been looked at."""
         return self.looked_at and not self._jobs and not self._more
 
+    @property
+    def jobs_left(self) -> list[J]:
+        """Those that it has fetched and not given."""
+        return list(self._jobs)
+
     def next(self, share: int) -> J | None:
         """Return its next job, or None; `share` is how many it may expect to give altogether."""
         if not self._jobs and self._more:

@@ -51,6 +51,8 @@ _ROWS = 50
 """How many jobs one INSERT carries at most."""
 _PLAIN_VALUES = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _TIED_VALUES = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_LANE, _GROUP = 12, 13
+"""Where these stand in the row of a tied job; the row of another one ends before them."""
 Row = tuple[Any, ...]
 
 
@@ -94,36 +96,62 @@ class SqliteBroker(SqliteInspector):
             return self._insert(db, jobs, self._clock())
 
     def _insert(self, db: Connection, jobs: Sequence[Job], now: float) -> list[JobId]:
-        """Add jobs inside a transaction: many at a time, or one by one where there are keys, or where they wait."""
+        """Add jobs inside a transaction: first those that may run, for the others to find what they wait for."""
         ids = {job.id: job.id for job in jobs}
-        plain = [job for job in jobs if job.ties is None]
-        if any(job.key is not None for job in plain):
-            for job in plain:
-                ids[job.id] = self._insert_keyed(db, job, self._row(job, now), now)[0]
-        else:
-            self._insert_rows(db, "put", _PLAIN_VALUES, [self._row(job, now) for job in plain])
-        self._insert_tied(db, [job for job in jobs if job.ties is not None], ids, now)
+        tied = [job for job in jobs if job.ties is not None]
+        numbers = self._prepare_ties(db, tied, now) if tied else {}
+        waiting = [job for job in tied if job.ties.after is not None]  # type: ignore[union-attr]
+        ready = [job for job in jobs if job not in waiting] if waiting else jobs
+        added = self._insert_ready(db, ready, ids, numbers, now)
+        if tied:
+            self._note_added(db, added, now)
+        for job in waiting:
+            ids[job.id] = self._insert_waiting(db, job, numbers, now)
         return [ids[job.id] for job in jobs]
 
-    def _insert_rows(self, db: Connection, statement: str, values: str, wanted: Sequence[Row]) -> list[Row]:
-        """Insert rows, many in a statement; return those that were not there before, in the place that they have."""
-        added: list[Row] = []
-        for start in range(0, len(wanted), _ROWS):
-            some = wanted[start : start + _ROWS]
-            insert = _repeated(statement, values, len(some))
-            if db.execute(insert, [*itertools.chain.from_iterable(some)]).rowcount == len(some):
-                added += some
-            else:
-                added += self._put_aside(db, statement, some)
+    def _insert_ready(
+        self, db: Connection, jobs: Sequence[Job], ids: dict[JobId, JobId], numbers: dict[GroupId, int], now: float
+    ) -> list[Row]:
+        """Add jobs that wait for nothing, many at a time, or one by one where there are keys; return the new rows."""
+        if not any(job.key is not None for job in jobs):
+            self._insert_plain(db, [self._row(job, now) for job in jobs if job.ties is None])
+            tied = [self._tied_row(job, numbers, now) for job in jobs if job.ties is not None]
+            return self._insert_tied(db, tied)
+        added = []
+        for job in jobs:
+            row = self._row(job, now) if job.ties is None else self._tied_row(job, numbers, now)
+            ids[job.id], new = self._insert_keyed(db, job, row, now)
+            added += [new] if new is not None else []
         return added
 
-    def _put_aside(self, db: Connection, statement: str, wanted: Sequence[Row]) -> Iterator[Row]:
-        """Put those rows that are not there, because another job has their place, beside it."""
+    def _insert_plain(self, db: Connection, wanted: Sequence[Row]) -> None:
+        for some in _chunks(wanted):
+            values = [*itertools.chain.from_iterable(some)]
+            if db.execute(_repeated("put", _PLAIN_VALUES, len(some)), values).rowcount < len(some):
+                self._put_aside(db, "put", some)
+
+    def _insert_tied(self, db: Connection, wanted: Sequence[Row]) -> list[Row]:
+        """Insert rows with ties; return those that were not there before, since others count them."""
+        added: list[Row] = []
+        for some in _chunks(wanted):
+            places = {row[0] for row in some}
+            if len(places) < len(some) or db.execute(SQL["taken"], (str([*places]),)).fetchone()[0]:
+                added += self._put_aside(db, "put_tied", some)
+            else:
+                insert = _repeated("put_tied", _TIED_VALUES, len(some))
+                db.execute(insert, [*itertools.chain.from_iterable(some)])
+                added += some
+        return added
+
+    def _put_aside(self, db: Connection, statement: str, wanted: Sequence[Row]) -> list[Row]:
+        """Put those rows that are not there, beside the job that has their place; return them."""
+        added = []
         for place, id, *rest in wanted:
             there, free = db.execute(SQL["find_place"], (place, id)).fetchone()
             if there is None:
-                db.execute(SQL[statement], (free or place, id, *rest))
-                yield (free or place, id, *rest)
+                added.append((free or place, id, *rest))
+                db.execute(SQL[statement], added[-1])
+        return added
 
     def _row(self, job: Job, now: float) -> Row:
         due = job.due(now) if job.delay or job.eta else now
@@ -141,9 +169,7 @@ class SqliteBroker(SqliteInspector):
             self._codec.encode(job),
         )
 
-    def _insert_keyed(
-        self, db: Connection, job: Job, row: Row, now: float, statement: str = "put"
-    ) -> tuple[JobId, Row | None]:
+    def _insert_keyed(self, db: Connection, job: Job, row: Row, now: float) -> tuple[JobId, Row | None]:
         """Add a job that may have a key; return the id that the caller gets, and its row where it is a new one."""
         place, free = db.execute(SQL["find_place"], row[:2]).fetchone()
         if place is not None:
@@ -159,7 +185,7 @@ class SqliteBroker(SqliteInspector):
                     return self._rewrite(db, msgspec.structs.replace(job, id=id), seq, now), None
             db.execute(SQL["take_key"], (job.key, job.id, place, rows.held_until(job, now)))
         row = (place, *row[1:])
-        db.execute(SQL[statement], row)
+        db.execute(SQL["put" if job.ties is None else "put_tied"], row)
         return job.id, row
 
     def _rewrite(self, db: Connection, job: Job, seq: int, now: float) -> JobId:
@@ -176,24 +202,16 @@ class SqliteBroker(SqliteInspector):
 
     # -- putting what is tied to something --------------------------------------------------------------------
 
-    def _insert_tied(self, db: Connection, jobs: Sequence[Job], ids: dict[JobId, JobId], now: float) -> None:
-        """Add jobs with ties: first those that may run, for the others to find what they wait for."""
-        if not jobs:
-            return
+    def _prepare_ties(self, db: Connection, jobs: Sequence[Job], now: float) -> dict[GroupId, int]:
+        """See to the lanes and groups that jobs name; return the numbers of the groups."""
         self._declare_lanes(db, jobs, now)
-        numbers = self._groups_of(db, jobs, now)
-        free = [job for job in jobs if job.key is None and job.ties.after is None]  # type: ignore[union-attr]
-        added = self._insert_rows(db, "put_tied", _TIED_VALUES, [self._tied_row(job, numbers, now) for job in free])
-        for job in jobs:
-            if job.key is not None and job.ties.after is None:  # type: ignore[union-attr]
-                row = self._tied_row(job, numbers, now)
-                ids[job.id], new = self._insert_keyed(db, job, row, now, "put_tied")
-                added += [new] if new is not None else []
-        self._groups.join(db, Counter(row[13] for row in added if row[13] is not None))
-        self._lanes.line_up(db, {(row[12], row[2]) for row in added if row[4] == IN_LANE}, now)
-        for job in jobs:
-            if job.ties.after is not None:  # type: ignore[union-attr]
-                ids[job.id] = self._insert_waiting(db, job, numbers, now)
+        return self._groups_of(db, jobs, now)
+
+    def _note_added(self, db: Connection, added: Sequence[Row], now: float) -> None:
+        """Tell their groups and lanes of new rows."""
+        tied = [row for row in added if len(row) > _GROUP]
+        self._groups.join(db, Counter(row[_GROUP] for row in tied if row[_GROUP] is not None))
+        self._lanes.line_up(db, {(row[_LANE], row[2]) for row in tied if row[4] == IN_LANE}, now)
 
     def _declare_lanes(self, db: Connection, jobs: Sequence[Job], now: float) -> None:
         ties = [job.ties for job in jobs if job.ties is not None]
@@ -208,7 +226,8 @@ class SqliteBroker(SqliteInspector):
             numbers[id], ended, called_off = self._groups.find(db, id, now)
             if ended is not None or called_off:
                 members = [job for job in jobs if job.ties is not None and job.ties.group == id]
-                if not all(db.execute(SQL["find_place"], (place_of(job.id), job.id)).fetchone()[0] for job in members):
+                found = [db.execute(SQL["find_place"], (place_of(job.id), job.id)).fetchone()[0] for job in members]
+                if None in found:
                     groups.refuse_ended(id, ended, called_off)
         return numbers
 
@@ -225,11 +244,10 @@ class SqliteBroker(SqliteInspector):
         row = self._tied_row(job, numbers, now)
         after, cause = self._groups.wait_for(db, job, now)
         row = (*row[:4], WAITING, *row[5:7], groups.waits(job), *row[8:14], after)
-        id, new = self._insert_keyed(db, job, row, now, "put_tied")
-        if new is not None and new[13] is not None:
-            self._groups.join(db, Counter([new[13]]))
-        if new is not None and cause is not None:
-            self._groups.follow(db, [cause], now)
+        id, new = self._insert_keyed(db, job, row, now)
+        if new is not None:
+            self._note_added(db, [new], now)
+            self._groups.follow(db, [cause] if cause is not None else [], now)
         return id
 
     # -- leasing --------------------------------------------------------------------------------------------
@@ -388,6 +406,8 @@ class SqliteBroker(SqliteInspector):
                 self._settle_other(db, settlement, batch, now)
         ends = self._settle_entangled(db, entangled, batch, now) if entangled else []
         self._write(db, batch, now)
+        if batch.followers:
+            self._insert(db, self._wanted(db, batch.followers, now), now)
         if ends:
             self._groups.ended(db, ends, now)
 
@@ -471,7 +491,6 @@ class SqliteBroker(SqliteInspector):
         """Settle jobs with ties or followers; return those that have ended. Those that are no longer ours are left."""
         ours = self._still_ours(db, settlements)
         ends: list[End] = []
-        followers: list[Job] = []
         left: defaultdict[str, Left] = defaultdict(Left)
         for settlement in settlements:
             lease, outcome = settlement.lease, settlement.outcome
@@ -481,7 +500,7 @@ class SqliteBroker(SqliteInspector):
             if type(outcome) is Done:
                 state: int | None = SUCCEEDED
                 batch.add_done(settlement, collects=bool(collects))
-                followers += settlement.followers
+                batch.followers += settlement.followers
             else:
                 state = self._settle_other(db, settlement, batch, now, collects=bool(collects))
             if lane is not None:
@@ -491,7 +510,6 @@ class SqliteBroker(SqliteInspector):
                 ends.append(End(lease.token, lease.id, task, lease.tied, grp, state, *_result_and_error(outcome)))
         self._lanes.leave(db, left, now)
         self._lanes.line_up(db, batch.ready, now)
-        self._insert(db, self._wanted(db, followers, now), now)
         return ends
 
     def _still_ours(self, db: Connection, settlements: Sequence[Settlement]) -> dict[int, Row]:
@@ -605,6 +623,7 @@ class _Batch:
         self.kept: defaultdict[float, list[int]] = defaultdict(list)
         self.keys: list[tuple[str, JobId]] = []
         self.ready: set[tuple[str, str]] = set()
+        self.followers: list[Job] = []
 
     def add_done(self, settlement: Settlement, collects: bool = False) -> None:
         """Add a job that succeeded. One whose group `collects` results is kept for as long as the group."""
@@ -633,6 +652,10 @@ def _state_after(delay: float, lane: str | None) -> int:
 
 def _result_and_error(outcome: Any) -> tuple[bytes | None, Any]:
     return getattr(outcome, "result", None), outcome.error if isinstance(outcome, Fail) else None
+
+
+def _chunks(wanted: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    return (wanted[start : start + _ROWS] for start in range(0, len(wanted), _ROWS))
 
 
 @functools.cache

@@ -9,6 +9,9 @@ INSERT INTO jobs (seq, id, queue, rank, state, task, enqueued, due, expires, key
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (seq) DO NOTHING;
 
+-- name: taken
+SELECT EXISTS (SELECT 1 FROM jobs WHERE seq IN (SELECT value FROM json_each(?)));
+
 -- name: find_place
 -- Whether the job is there, and the first free place for it where it is not.
 SELECT (SELECT seq FROM jobs WHERE seq BETWEEN ?1 AND ?1 + 99 AND id = ?2),
