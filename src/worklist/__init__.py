@@ -3,6 +3,7 @@
 The map of the package::
 
     app         Worklist: registers tasks, opens a URL, puts workers together
+    bar         a progress bar on the terminal
     settings    every setting, in one table
     executors   run a call in a thread, on an event loop, in a child process
     cli/        the command line
@@ -17,6 +18,9 @@ from .core.errors import (
     ArgumentError,
     BrokerError,
     ConfigError,
+    GroupEnded,
+    GroupFailed,
+    GroupUnknown,
     JobCancelled,
     JobError,
     JobExpired,
@@ -28,10 +32,13 @@ from .core.errors import (
     WorklistError,
 )
 from .core.execution import CurrentJob, current_job
+from .core.group import GroupHandle
 from .core.handle import JobHandle
 from .core.job import JobState, Progress
+from .core.lane_handle import LaneHandle
 from .core.outcome import Backoff, Cancel, Retry, Snooze
 from .core.task import Task
+from .core.workflow import chain, chord, group
 
 __version__ = "0.1.0"
 
@@ -42,6 +49,10 @@ __all__ = [
     "Cancel",
     "ConfigError",
     "CurrentJob",
+    "GroupEnded",
+    "GroupFailed",
+    "GroupHandle",
+    "GroupUnknown",
     "JobCancelled",
     "JobError",
     "JobExpired",
@@ -49,6 +60,7 @@ __all__ = [
     "JobHandle",
     "JobState",
     "JobUnknown",
+    "LaneHandle",
     "Progress",
     "ResultNotKept",
     "ResultTimeout",
@@ -58,5 +70,8 @@ __all__ = [
     "TimeLimitExceeded",
     "Worklist",
     "WorklistError",
+    "chain",
+    "chord",
     "current_job",
+    "group",
 ]

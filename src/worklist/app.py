@@ -9,28 +9,44 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, Unpack, overload
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from .bar import TerminalBar
 from .brokers.memory import MemoryBroker
 from .brokers.sqlite import SqliteBroker
 from .core.awaiting import ResultWatcher
 from .core.batching import Batcher
+from .core.client import Bar
 from .core.codec import Codec
 from .core.errors import ConfigError, DuplicateTask, JobUnknown, did_you_mean
 from .core.events import EventBus
 from .core.execution import Environment
+from .core.group import GroupHandle
 from .core.handle import JobHandle
-from .core.job import Job, JobId, JobRecord
+from .core.job import GroupId, Job, JobId, JobRecord, When, new_group_id
 from .core.keeper import WorkerOptions
+from .core.lane import Lane
+from .core.lane_handle import LaneHandle
 from .core.middleware import Middleware, compose
-from .core.ports import Capabilities, Change, Executor, Inspector, ResultsPolicy, Store
-from .core.task import AsyncTask, Task, TaskOptions, TaskSettings, check_option
+from .core.ports import (
+    Capabilities,
+    Change,
+    Executor,
+    GroupRecord,
+    Inspector,
+    LaneChange,
+    ResultsPolicy,
+    Store,
+)
+from .core.task import AsyncTask, Task, TaskOptions, TaskSettings, check_option, lane_name
 from .core.units import Duration, seconds, size
 from .core.worker import Kind, Worker, WorkerReport, kind_of
+from .core.workflow import Node, Place
 from .executors import AsyncExecutor, ProcessExecutor, ThreadExecutor
 from .settings import setting
 from .testing import InlineWorker
@@ -168,6 +184,7 @@ class Worklist:
         self.tasks: dict[str, Task[..., Any]] = {}
         self._queues = set(queues)
         self.environment = Environment(self.tasks, self._codec)
+        self.environment.results_of = self.results
         self._middlewares: list[Middleware] = []
         self.events = EventBus()
         self._store: Store | None = None
@@ -311,6 +328,65 @@ class Worklist:
             raise JobUnknown(f"job {id} is not known: never enqueued here, or its record is no longer kept")
         task = self.tasks.get(record.task)
         return JobHandle(id, self, task.returns if task else Any)
+
+    # -- groups and lanes -------------------------------------------------------------------------------------
+
+    def group(self, id: GroupId | None = None, *, then: Node | None = None, when: When = "succeeded") -> GroupHandle:
+        """Return the handle of a group, of a new one without an `id`.
+
+        A new one is filled in a ``with`` block, which it does not end before: ``with app.group() as g:
+        g.add(task.s(1))``. `then` is put exactly once when the last member has ended, and gets their results;
+        with ``when="all"`` also where some did not succeed.
+        """
+        handle = GroupHandle(id or new_group_id(), self)
+        if then is not None:
+            self.open_group(handle.id)
+            jobs: list[Job] = []
+            then.plan(Place(after=handle.id, when=when), jobs)
+            self.put(jobs)
+        return handle
+
+    def lane(self, name: str) -> LaneHandle:
+        """Return the handle of a lane: to look at it, limit it, pause it. It need not have been used before."""
+        return LaneHandle(lane_name(name, "the name of the lane"), self)
+
+    def lanes(self, names: Sequence[str] | None = None) -> list[Lane]:
+        """Return lanes as they are now, all or those of these names."""
+        return self.store.lanes(names)
+
+    def change_lane(self, name: str, change: LaneChange) -> None:
+        """Set limits, weight or pause of a lane."""
+        self.store.change_lane(name, change)
+
+    def open_group(self, id: GroupId) -> None:
+        """Make a group that does not end before it is sealed."""
+        self.store.open_group(id)
+
+    def seal_group(self, id: GroupId) -> None:
+        """Let a group end with its last member."""
+        self.store.seal_group(id)
+        if self._inline is not None:
+            self._inline()
+
+    def load_group(self, id: GroupId) -> GroupRecord | None:
+        """Return what is known of a group."""
+        return self.store.load_groups((id,))[0]
+
+    def members(self, id: GroupId, ended_after: tuple[float, JobId] | None, limit: int) -> list[JobRecord]:
+        """Return members of a group that have ended, in the order of their end."""
+        return self.store.members(id, ended_after, limit)
+
+    def results(self, id: GroupId) -> list[bytes | None]:
+        """Return the results of a group's members, encoded, in the order in which they were made."""
+        return self.store.results(id)
+
+    def call_off(self, id: GroupId) -> int:
+        """Cancel what has not begun of a group and ask what runs to stop."""
+        return self.store.call_off(id)
+
+    def progress_bar(self, title: str) -> AbstractContextManager[Bar]:
+        """Return a progress bar on stderr, where that is a terminal."""
+        return TerminalBar(title)
 
     # -- working --------------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from .core.errors import ChildDied, JobAborted, TimeLimitExceeded
 from .core.execution import Environment, Execution
-from .core.job import Progress
+from .core.job import Job, Progress
 from .core.outcome import Outcome
 from .core.ports import Lease
 from .core.task import Task
@@ -324,7 +324,7 @@ class ProcessExecutor:
 
     def _end(self, execution: Execution, future: "Future[Any]") -> None:
         try:
-            execution.outcome, execution.seconds, progress = future.result()
+            execution.outcome, execution.seconds, progress, execution.followers = future.result()
             execution.progress = progress or execution.progress
         except TimeoutError:
             execution.fail(TimeLimitExceeded())
@@ -379,8 +379,8 @@ def _set_up_child(reports: Any) -> None:
     _reports_to_parent = reports
 
 
-def _run_in_child(task: Task[..., Any], lease: Lease) -> tuple[Outcome | None, float, Progress | None]:
-    """Run one job here, in the child; return its outcome, its seconds and its last progress."""
+def _run_in_child(task: Task[..., Any], lease: Lease) -> tuple[Outcome | None, float, Progress | None, list[Job]]:
+    """Run one job here, in the child; return its outcome, its seconds, its last progress and its followers."""
     environment: Environment = task.client.environment  # type: ignore[attr-defined]
     execution = Execution(lease, environment)
     sent = 0.0
@@ -394,4 +394,4 @@ def _run_in_child(task: Task[..., Any], lease: Lease) -> tuple[Outcome | None, f
     execution.report_with(report)
     if execution.prepare():
         execution.run()
-    return execution.outcome, execution.seconds, execution.progress
+    return execution.outcome, execution.seconds, execution.progress, execution.followers

@@ -7,7 +7,7 @@ import threading
 import time
 from concurrent.futures import Future
 
-from .handle import Records
+from .client import Records
 from .job import JobId, JobRecord
 
 _CHUNK = 500

@@ -7,25 +7,29 @@ It knows the registered tasks and the middleware, and neither the broker nor whe
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+
+import msgspec
 
 from .codec import Codec, encode_value
 from .errors import (
     ArgumentError,
     JobAborted,
     NoCurrentJob,
+    NotInGroup,
     ResultEncodingError,
     TimeLimitExceeded,
     UndecodableJob,
     UnknownTask,
     did_you_mean,
 )
-from .job import Job, JobId, Progress
-from .outcome import HAND_BACK, Cancel, Done, Fail, Outcome, Snooze, decide, describe, storable
+from .job import GroupId, Job, JobId, Progress
+from .outcome import HAND_BACK, NONE, Cancel, Done, Fail, Outcome, Snooze, decide, describe, storable
 from .ports import Lease, Settlement
-from .task import Task, TaskOptions
+from .task import Call, Task, TaskOptions
+from .workflow import Node, Place
 
 UNKNOWN_TASK_GRACE = 600.0
 """Seconds for which a job of a task that nobody registered is handed back: a rolling deploy is no failure."""
@@ -43,6 +47,8 @@ class Environment:
         self.tasks = tasks
         self.codec = codec
         self.around: Callable[[CurrentJob], AbstractContextManager[object]] | None = None
+        self.results_of: Callable[[GroupId], Sequence[bytes | None]] = lambda _: ()
+        """Returns the results of a group's members, encoded, for the job that waited for them."""
 
 
 class Execution:
@@ -53,6 +59,7 @@ class Execution:
         "_reporter",
         "abort_reason",
         "args",
+        "followers",
         "job",
         "kwargs",
         "lease",
@@ -73,6 +80,9 @@ class Execution:
         self.progress: Progress | None = None
         self.seconds = 0.0
         self.started = 0.0
+        self.followers: list[Job] = []
+        self.args: tuple[Any, ...] = ()
+        self.kwargs: dict[str, Any] = {}
         self.job: Job | None = None
         self.task: Task[..., Any] | None = None
         self.options = _NO_OPTIONS
@@ -91,7 +101,10 @@ class Execution:
                 self.outcome = self._unknown_task(job)
                 return False
             self.options = self._options_for_run(task, job)
-            self.args, self.kwargs = task.signature.decode(job.args)
+            if job.ties is None or not job.ties.takes:
+                self.args, self.kwargs = task.signature.decode(job.args)
+            elif self.lease.given is not None:
+                self._take(self.lease.given)
         except (UndecodableJob, ArgumentError) as error:
             self.outcome = Fail(describe(error, self.lease.attempt, time.time()))
             return False
@@ -105,12 +118,33 @@ class Execution:
         except (TypeError, ValueError) as error:
             raise UndecodableJob(f"the job's own options mean nothing here: {error}") from None
 
+    def _take(self, given: bytes) -> None:
+        """Decode the arguments, with the result of what the job waited for as the first."""
+        self.args, self.kwargs = self.task.signature.decode_given(self.job.args, given)  # type: ignore[union-attr]
+
+    @property
+    def _lacks_results(self) -> bool:
+        """Whether the results of the group that it waited for have yet to be fetched, here where it runs."""
+        ties = self.job.ties if self.job is not None else None
+        return ties is not None and ties.takes and self.lease.given is None
+
+    def _fetch_results(self) -> None:
+        """Fetch them; a job that waited for another one, and runs although that failed, gets None."""
+        after = self.job.ties.after or ""  # type: ignore[union-attr]
+        if not after.startswith("g"):
+            self._take(NONE)
+            return
+        results = self._environment.results_of(after)
+        self._take(encode_value([msgspec.Raw(NONE if it is None else it) for it in results]))
+
     def run(self) -> None:
         """Call the function and set the outcome. Never raises what the function raised."""
         token = _current.set(self)
         self.started = time.perf_counter()
         value = None  # the result where a middleware swallows what the function raised
         try:
+            if self._lacks_results:
+                self._fetch_results()
             if self._environment.around is None:
                 value = self.task.function(*self.args, **self.kwargs)  # type: ignore[union-attr]
             else:
@@ -130,6 +164,8 @@ class Execution:
         limit: asyncio.Timeout | None = None
         value = None
         try:
+            if self._lacks_results:
+                await asyncio.to_thread(self._fetch_results)
             with around(CurrentJob(self)) if around else nullcontext():
                 async with asyncio.timeout(self.options.timeout) as limit:
                     value = await self.task.function(*self.args, **self.kwargs)  # type: ignore[union-attr]
@@ -150,7 +186,7 @@ class Execution:
             error = TimeLimitExceeded(f"ran longer than its time limit of {self.options.timeout:g} s").with_traceback(
                 error.__traceback__
             )
-        if isinstance(error, ResultEncodingError):
+        if isinstance(error, ResultEncodingError) or (isinstance(error, ArgumentError) and self._lacks_results):
             self.outcome = Fail(describe(error, self.lease.attempt, time.time()))
             return
         failures = self.lease.attempt - self.lease.lost
@@ -160,7 +196,7 @@ class Execution:
         """Return what is to be written down."""
         options = self.options
         outcome = self.outcome if self.outcome is not None else HAND_BACK
-        return Settlement(self.lease, outcome, options.results, options.keep_results, self.progress)
+        return Settlement(self.lease, outcome, options.results, options.keep_results, self.progress, self.followers)
 
     def report_with(self, reporter: Callable[[Progress], None]) -> None:
         """Hand progress to `reporter` as it is reported, where nobody can come and look (a child process)."""
@@ -208,6 +244,21 @@ def _culprit(value: Any, path: str) -> str:
     return f"{path} is of type {type(value).__qualname__}"
 
 
+class CurrentGroup:
+    """The group that the current job is a member of, as its own code sees it."""
+
+    def __init__(self, id: GroupId, execution: Execution) -> None:
+        self.id = id
+        self._execution = execution
+
+    def add(self, what: Task[..., Any] | Call[..., Any] | Node, *args: Any, **kwargs: Any) -> Any:
+        """Add a member with the settle of this job, as `CurrentJob.put` does; the group cannot have ended before."""
+        return _follow(self._execution, what, args, kwargs, self.id)
+
+    def __repr__(self) -> str:
+        return f"<CurrentGroup {self.id}>"
+
+
 class CurrentJob:
     """The job that runs here and now, as its own code and middleware see it."""
 
@@ -246,12 +297,44 @@ class CurrentJob:
         """Whether the job was asked to stop; long loops may look at it."""
         return self._execution.abort_reason is not None
 
+    @property
+    def group(self) -> CurrentGroup:
+        """The group that it is a member of, to add others to. Raises NotInGroup where it is in none."""
+        ties = self._execution.job.ties if self._execution.job else None
+        if ties is None or ties.group is None:
+            raise NotInGroup
+        return CurrentGroup(ties.group, self._execution)
+
+    def put(self, what: Task[..., Any] | Call[..., Any] | Node, *args: Any, **kwargs: Any) -> Any:
+        """Put a job, or a workflow, that comes to exist with the settle of this one, in the same transaction.
+
+        Where this attempt does not succeed, none of what it has put exists. Takes a task with its arguments, or a
+        step, chain or group; returns the handle. The job of a key that is held then is not added.
+        """
+        return _follow(self._execution, what, args, kwargs, None)
+
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Tell how far the job has come. Cheap: it is written down about once a second."""
         self._execution.set_progress(Progress(float(done), None if total is None else float(total), storable(note)))
 
     def __repr__(self) -> str:
         return f"<CurrentJob {self.id} {self.task} attempt {self.attempt}>"
+
+
+def _follow(
+    execution: Execution,
+    what: Task[..., Any] | Call[..., Any] | Node,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    group: GroupId | None,
+) -> Any:
+    if isinstance(what, Call):
+        what = what.s(*args, **kwargs)
+    elif not isinstance(what, Node) or args or kwargs:
+        raise ArgumentError(
+            f"put() got {what!r}; expected a task with its arguments, such as put(task, 1), or a workflow"
+        )
+    return what.plan(Place(group=group), execution.followers).handle
 
 
 def current_job() -> CurrentJob:

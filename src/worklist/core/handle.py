@@ -5,10 +5,10 @@ It follows the habits of concurrent.futures. It knows the app only as Records.
 
 import asyncio
 import time
-from collections.abc import Generator, Sequence
-from concurrent.futures import Future
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Generator
+from typing import Any, Generic, TypeVar
 
+from .client import Records
 from .codec import decode_value
 from .errors import (
     JobCancelled,
@@ -19,26 +19,10 @@ from .errors import (
     ResultTimeout,
 )
 from .job import JobId, JobRecord, JobState, Progress
-from .outcome import NONE
-from .ports import Change, ResultsPolicy
+from .outcome import NONE, PREDECESSOR_FAILED
+from .ports import ResultsPolicy
 
 R = TypeVar("R")
-
-
-class Records(Protocol):
-    """Where a handle looks."""
-
-    def load(self, ids: Sequence[JobId]) -> list[JobRecord | None]:
-        """Return what is known of each job."""
-
-    def wait_change(self, seconds: float) -> None:
-        """Return when some job may have changed, or after `seconds`."""
-
-    def change(self, ids: Sequence[JobId], change: Change) -> list[JobId]:
-        """Cancel, retry or delete jobs."""
-
-    def watch(self, id: JobId) -> "Future[JobRecord | None]":
-        """Return a future of the job's record once it has finished (None: unknown)."""
 
 
 class JobHandle(Generic[R]):
@@ -125,6 +109,9 @@ def failure(record: JobRecord) -> Exception:
     """Return the exception that tells how a finished job did not succeed."""
     if record.state is JobState.EXPIRED:
         return JobExpired(f"job {record.id} ({record.task}) was not started before it expired")
+    if record.state is JobState.CANCELLED and record.errors and record.errors[-1].type == PREDECESSOR_FAILED:
+        reason = record.errors[-1].message
+        return JobFailed(f"{record.task} did not run, since {reason}", PREDECESSOR_FAILED, reason)
     if record.state is JobState.CANCELLED:
         return JobCancelled(f"job {record.id} ({record.task}) was cancelled")
     if not record.errors:

@@ -302,7 +302,10 @@ class Worker:
             self._inbox.put(None)
 
     def _is_empty(self) -> bool:
-        return not (self._work_expected or self._in_flight or self._unsettled)
+        """Whether there is nothing left to do; jobs that their lane holds back are waited for."""
+        if self._work_expected or self._in_flight or self._unsettled:
+            return False
+        return not self._broker.held_back(self._options.queues)
 
     def _over(self) -> bool:
         if self._options.max_jobs is not None and self.processed >= self._options.max_jobs:

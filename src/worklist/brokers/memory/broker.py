@@ -148,7 +148,7 @@ class MemoryBroker:
         if row.due <= now:
             heapq.heappush(self._heap(row), (-row.job.priority, row.token, row.place))
             if row.lane is not None:
-                self._lanes.line_up(row.lane, row.job.queue)
+                self._lanes.line_up(row.lane, row.job.queue, row.ties.limits or LaneLimits())
         else:
             heapq.heappush(self._delayed, (row.due, row.token, row.place))
 
@@ -423,8 +423,7 @@ class MemoryBroker:
             old += [row for row in self._groups.prune(limit - len(late) - len(old), now) if row.state.finished]
             for row in old:
                 self._forget(row)
-            delayed = {row.lane for row in self._rows.values() if row.state is JobState.QUEUED}
-            self._lanes.drop_idle(now, delayed.__contains__)
+            self._lanes.drop_idle(now)
             self._workers = {id: (info, until) for id, (info, until) in self._workers.items() if until > now}
             self._notify()
             return len(old) + len(late)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ...core.errors import GroupEnded
 from ...core.job import KEEP_UNRUN, ErrorInfo, GroupId, JobState
-from ...core.outcome import PREDECESSOR_FAILED, predecessor_failed
+from ...core.outcome import PREDECESSOR_FAILED, predecessor_failed, why_group, why_job
 from ...core.ports import GroupRecord
 from .rows import Row
 
@@ -35,7 +35,7 @@ class _Group:
 
     @property
     def reason(self) -> str:
-        return f"{self.failed} failed and {self.cancelled} were cancelled of {self.total}"
+        return why_group(self.id, self.total, self.failed, self.cancelled)
 
     def count(self, state: JobState, by: int) -> None:
         if state is JobState.SUCCEEDED:
@@ -222,4 +222,4 @@ def made_at(row: Row) -> tuple[str, int]:
 
 def _why(row: Row, error: ErrorInfo | None) -> str:
     """Return how a job ended, as a reason for those that waited for it."""
-    return f"{row.job.task} (job {row.job.id}) {row.state}" + (f": {error.type}: {error.message}" if error else "")
+    return why_job(row.job.task, row.job.id, row.state, error)

@@ -36,8 +36,9 @@ class MemoryLanes:
         if not lane.pinned:
             lane.limits = limits
 
-    def line_up(self, lane: str, queue: str) -> None:
-        """Give a turn to a lane that has ready jobs in a queue."""
+    def line_up(self, lane: str, queue: str, limits: LaneLimits) -> None:
+        """Give a turn to a lane that has ready jobs in a queue; where it was dropped, it is made anew."""
+        self.all.setdefault(lane, Lane(name=lane, limits=limits))
         at, _ = self._rounds.get(queue, (0.0, 0.0))
         self._turns.setdefault(queue, {}).setdefault(lane, at)
 
@@ -96,11 +97,11 @@ class MemoryLanes:
             if value is not msgspec.UNSET:
                 setattr(lane, field, value)
 
-    def drop_idle(self, now: float, has_delayed: Callable[[str], bool]) -> None:
+    def drop_idle(self, now: float) -> None:
         """Remove lanes that hold nothing worth keeping."""
         busy = {lane for turns in self._turns.values() for lane in turns}
         for name, lane in list(self.all.items()):
-            if name not in busy and lane.is_idle(now) and not has_delayed(name):
+            if name not in busy and lane.is_idle(now):
                 del self.all[name]
 
 

@@ -73,7 +73,7 @@ class SqliteBroker(SqliteInspector):
         self._codec = codec or Codec()
         self._clock = clock
         self._file = SqliteFile(Path(path), durability, patience)
-        self._lanes = SqliteLanes()
+        self._lanes = SqliteLanes(self._limits_in)
         self._groups = SqliteGroups(self._lanes, self._decoded)
         self._held: dict[int, set[int]] = {}  # lease number -> jobs of it that this object has yet to settle
         self._watches = threading.local()
@@ -250,6 +250,10 @@ class SqliteBroker(SqliteInspector):
             self._groups.follow(db, [cause] if cause is not None else [], now)
         return id
 
+    def _limits_in(self, body: bytes) -> LaneLimits:
+        ties = self._decoded(body).ties
+        return (ties.limits if ties is not None else None) or LaneLimits()
+
     # -- leasing --------------------------------------------------------------------------------------------
 
     def lease(self, worker: str, queues: Sequence[str], limit: int, seconds: float) -> list[Lease]:
@@ -282,11 +286,11 @@ class SqliteBroker(SqliteInspector):
             self._lapse(db, now)
         if lanes:
             self._lanes.open_due(db, now)
-            if due:
-                self._lanes.line_up_due(db, now)
         if due:
+            in_lanes = self._lanes.of_due(db, now)
             db.execute(SQL["promote"], (now,))
-        return {queue for (queue,) in db.execute(SQL["paused"])} if paused else set(), bool(lanes)
+            self._lanes.line_up(db, in_lanes, now)
+        return {queue for (queue,) in db.execute(SQL["paused"])} if paused else set(), bool(lanes or due)
 
     def _due(self, db: Connection, queue: str, limit: int, now: float) -> list[Row]:
         """Return the next jobs of a queue that are in no lane."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ...core.errors import GroupEnded
 from ...core.job import KEEP_UNRUN, ErrorInfo, GroupId, Job, JobId
-from ...core.outcome import PREDECESSOR_FAILED, predecessor_failed
+from ...core.outcome import PREDECESSOR_FAILED, predecessor_failed, why_group, why_job
 from ...core.ports import GroupRecord
 from .. import sql
 from . import rows
@@ -109,8 +109,8 @@ class SqliteGroups:
         over = db.execute(SQL["over"], (str([*seqs]),)).fetchall()
         db.executemany(SQL["end"], [(now, seq) for seq, *_ in over])
         return [
-            Cause(-seq, not (failed or cancelled), None, f"{failed} failed and {cancelled} were cancelled of {total}")
-            for seq, _, total, failed, cancelled in over
+            Cause(-seq, not (failed or cancelled), None, why_group(id, total, failed, cancelled))
+            for seq, id, total, failed, cancelled in over
         ]
 
     def _release(self, db: Connection, causes: Sequence[Cause], now: float) -> list[End]:
@@ -163,8 +163,7 @@ class SqliteGroups:
         if ended is None:
             return -seq, None
         _, _, _, total, succeeded, failed, cancelled, *_ = db.execute(SQL["load"], (id,)).fetchone()
-        reason = f"{failed} failed and {cancelled} were cancelled of {total}"
-        return -seq, Cause(-seq, succeeded == total, None, reason)
+        return -seq, Cause(-seq, succeeded == total, None, why_group(id, total, failed, cancelled))
 
     # -- a retry by hand ----------------------------------------------------------------------------------------
 
@@ -244,8 +243,7 @@ def _state(lane: str | None, due: float, now: float) -> int:
 
 def _why(end: End) -> str:
     """Return how a job ended, as a reason for those that waited for it."""
-    how = rows.STATES[end.state]
-    return f"{end.task} (job {end.id}) {how}" + (f": {end.error.type}: {end.error.message}" if end.error else "")
+    return why_job(end.task, end.id, rows.STATES[end.state], end.error)
 
 
 __all__ = ["GROUP", "SQL", "WAITING", "End", "SqliteGroups", "group_of", "refuse_ended"]

@@ -49,7 +49,10 @@ class _Reader:
 
 
 class SqliteLanes:
-    """The lanes of one file."""
+    """The lanes of one file. `limits_in` returns what the task of a stored body declares of its lane."""
+
+    def __init__(self, limits_in: Callable[[bytes], LaneLimits]) -> None:
+        self._limits_in = limits_in
 
     def declare(self, db: Connection, declared: Mapping[str, LaneLimits], now: float) -> None:
         """Note what tasks declare of the lanes of jobs that are being put."""
@@ -65,15 +68,24 @@ class SqliteLanes:
     def line_up(self, db: Connection, pairs: Iterable[tuple[str, str]], now: float) -> None:
         """Give a turn to lanes, each in a queue, that have ready jobs there."""
         wanted = set(pairs)
+        if not wanted:
+            return
         lanes = self._load(db, {lane for lane, _ in wanted})
+        for name in sorted({lane for lane, _ in wanted} - lanes.keys()):
+            lanes[name] = self._make_again(db, name)
         opens = {name: lane.opens(now) for name, lane in lanes.items()}
-        db.executemany(SQL["line_up"], [(lane, queue, opens.get(lane, 0.0)) for lane, queue in sorted(wanted)])
+        db.executemany(SQL["line_up"], [(lane, queue, opens[lane]) for lane, queue in sorted(wanted)])
 
-    def line_up_due(self, db: Connection, now: float) -> None:
-        """Give a turn to the lanes of delayed jobs that are about to become ready."""
-        pairs = db.execute(SQL["line_up_due"], (now,)).fetchall()
-        if pairs:
-            self.line_up(db, pairs, now)
+    def _make_again(self, db: Connection, name: str) -> Lane:
+        """Return a lane that was dropped while it was idle, as the first of its jobs declares it."""
+        row = db.execute(SQL["any_ready"], (name,)).fetchone()
+        lane = Lane(name=name, limits=self._limits_in(row[0]) if row else LaneLimits())
+        self._save(db, lane)
+        return lane
+
+    def of_due(self, db: Connection, now: float) -> list[tuple[str, str]]:
+        """Return the lanes, each with its queue, of delayed jobs that are about to become ready."""
+        return db.execute(SQL["of_due"], (now,)).fetchall()
 
     def open_due(self, db: Connection, now: float) -> None:
         """Open the lanes whose time has come."""

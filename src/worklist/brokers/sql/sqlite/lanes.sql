@@ -17,7 +17,10 @@ ON CONFLICT (name) DO UPDATE SET rate = excluded.rate, burst = excluded.burst, c
 INSERT INTO turns (lane, queue, turn, opens)
 VALUES (?1, ?2, COALESCE((SELECT turn FROM rounds WHERE queue = ?2), 0.0), ?3) ON CONFLICT DO NOTHING;
 
--- name: line_up_due
+-- name: any_ready
+SELECT body FROM jobs WHERE state = -1 AND lane = ? LIMIT 1;
+
+-- name: of_due
 -- The lanes of the delayed jobs that `promote` is about to make ready.
 SELECT DISTINCT lane, queue FROM jobs WHERE lane IS NOT NULL
 AND seq IN (SELECT seq FROM jobs WHERE state = 1 AND due <= ? ORDER BY due LIMIT 4000);
@@ -65,7 +68,6 @@ SELECT COUNT(*) FROM jobs WHERE state = -1 AND lane = ?;
 -- Nothing is lost when they are made anew by the next job that names them.
 SELECT name FROM lanes WHERE running = 0 AND pinned = 0 AND paused <= ?1 AND spent <= ?1 AND weight = 1.0
 AND NOT EXISTS (SELECT 1 FROM turns WHERE turns.lane = name)
-AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.lane = name AND jobs.state = 1)
 LIMIT ?;
 
 -- name: drop_lane
