@@ -127,8 +127,9 @@ class SqliteGroups:
                 cancelled.append(End(seq, id, task, tied, grp, CANCELLED, None, error))
                 continue
             when = self._decode(body).due(now) if due else now
-            released.append((_state(lane, when, now), when, cause.result, seq))
-            if lane is not None:
+            state = _state(lane, when, now)
+            released.append((state, when, cause.result, seq))
+            if state == IN_LANE:
                 lanes.add((lane, queue))
         db.executemany(SQL["release"], released)
         if lanes:
