@@ -32,6 +32,7 @@ from .core.handle import JobHandle
 from .core.job import JobState, Progress
 from .core.outcome import Backoff, Cancel, Retry, Snooze
 from .core.task import Task
+from .core.watching import DoneAndPending, JobUpdate
 
 __version__ = "0.1.0"
 
@@ -42,6 +43,7 @@ __all__ = [
     "Cancel",
     "ConfigError",
     "CurrentJob",
+    "DoneAndPending",
     "JobCancelled",
     "JobError",
     "JobExpired",
@@ -49,6 +51,7 @@ __all__ = [
     "JobHandle",
     "JobState",
     "JobUnknown",
+    "JobUpdate",
     "Progress",
     "ResultNotKept",
     "ResultTimeout",

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .brokers.memory import MemoryBroker
 from .brokers.sqlite import SqliteBroker
-from .core.awaiting import ResultWatcher
+from .core.awaiting import Watch, Watcher
 from .core.batching import Batcher
 from .core.codec import Codec
 from .core.errors import ConfigError, DuplicateTask, JobUnknown, did_you_mean
@@ -25,11 +25,13 @@ from .core.events import EventBus
 from .core.execution import Environment
 from .core.handle import JobHandle
 from .core.job import Job, JobId, JobRecord
+from .core.joblog import log_level
 from .core.keeper import WorkerOptions
 from .core.middleware import Middleware, compose
 from .core.ports import Capabilities, Change, Executor, Inspector, ResultsPolicy, Store
 from .core.task import AsyncTask, Task, TaskOptions, TaskSettings, check_option
 from .core.units import Duration, seconds, size
+from .core.watching import DoneAndPending, ReturnWhen, Stream, as_completed, wait
 from .core.worker import Kind, Worker, WorkerReport, kind_of
 from .executors import AsyncExecutor, ProcessExecutor, ThreadExecutor
 from .settings import setting
@@ -152,6 +154,7 @@ class Worklist:
         lease: Duration | None = None,
         redeliveries: int | None = None,
         max_payload: int | str | None = None,
+        logs: str | None = None,
         secret: str | None = None,
         queues: Sequence[str] = (),
     ) -> None:
@@ -168,6 +171,7 @@ class Worklist:
         self.tasks: dict[str, Task[..., Any]] = {}
         self._queues = set(queues)
         self.environment = Environment(self.tasks, self._codec)
+        self.environment.log_level = setting("logs", logs, log_level)
         self._middlewares: list[Middleware] = []
         self.events = EventBus()
         self._store: Store | None = None
@@ -179,7 +183,7 @@ class Worklist:
         """Make what the threads of this process share; a forked child needs its own."""
         self._opening = threading.Lock()
         self._batcher: Batcher[Job, JobId] = Batcher(self._put_now)
-        self._watcher = ResultWatcher(self)
+        self._watcher = Watcher(self, self._wake)
 
     def _after_fork(self) -> None:
         """Leave the parent's store alone, and open another when it is needed."""
@@ -302,7 +306,16 @@ class Worklist:
 
     def watch(self, id: JobId) -> "Future[JobRecord | None]":
         """Return a future of a job's record once it has finished."""
-        return self._watcher.watch(id)
+        return self._watcher.result(id)
+
+    def follow(self, ids: Iterable[JobId], watch: Watch) -> None:
+        """Show `watch` what is known of these jobs, now and after each change."""
+        self._watcher.follow(ids, watch)
+
+    def _wake(self) -> None:
+        store = self._store
+        if store is not None:
+            store.wake()
 
     def job(self, id: JobId) -> JobHandle[Any]:
         """Return the handle of a job, from anywhere that has its id. Raises JobUnknown where there is none."""
@@ -311,6 +324,27 @@ class Worklist:
             raise JobUnknown(f"job {id} is not known: never enqueued here, or its record is no longer kept")
         task = self.tasks.get(record.task)
         return JobHandle(id, self, task.returns if task else Any)
+
+    def wait(
+        self, jobs: Iterable[JobHandle[R]], timeout: float | None = None, return_when: ReturnWhen = "all"
+    ) -> DoneAndPending[R]:
+        """Wait for jobs as `concurrent.futures.wait` does for futures; return the sets ``(done, pending)``.
+
+        `return_when` is ``"all"`` have ended, the ``"first"`` has, or the first ``"failure"`` (or cancellation, or
+        expiry) where there is one, else all. It returns after `timeout` seconds in any case. Jobs that are named
+        twice count once; a job that is not known, such as one that keeps no result, has ended. A look at n jobs
+        takes n / 500 queries, and there is one only when some job may have changed.
+        """
+        return wait(self, jobs, timeout, return_when)
+
+    def as_completed(self, jobs: Iterable[JobHandle[R]], timeout: float | None = None) -> Stream[JobHandle[R]]:
+        """Iterate over the handles of jobs in the order in which they end, with ``for`` or ``async for``.
+
+        Raises ResultTimeout where not all have ended after `timeout` seconds, when it has yielded those that have.
+        Jobs that are named twice come once; a job that is not known, such as one that keeps no result, has ended,
+        and its `result()` says so. It asks as rarely as `wait`.
+        """
+        return as_completed(self, jobs, timeout)
 
     # -- working --------------------------------------------------------------------------------------------
 
@@ -406,7 +440,7 @@ class Worklist:
         """Give back files and connections. The app may be used again."""
         self._batcher.close()
         self._watcher.close()
-        self._watcher = ResultWatcher(self)
+        self._watcher = Watcher(self, self._wake)
         store, self._store = self._store, None
         if store is not None:
             store.close()

@@ -6,6 +6,8 @@ It knows the registered tasks and the middleware, and neither the broker nor whe
 
 import asyncio
 import contextvars
+import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -23,6 +25,7 @@ from .errors import (
     did_you_mean,
 )
 from .job import Job, JobId, Progress
+from .joblog import Capture, JobLog, entry_of, said
 from .outcome import HAND_BACK, Cancel, Done, Fail, Outcome, Snooze, decide, describe, storable
 from .ports import Lease, Settlement
 from .task import Task, TaskOptions
@@ -34,6 +37,8 @@ UNKNOWN_TASK_PAUSE = 5.0
 _DONE_NONE = Done()
 _NO_OPTIONS = TaskOptions()
 _current: contextvars.ContextVar["Execution"] = contextvars.ContextVar("worklist_current_job")
+_capture = Capture(lambda: _current.get(None))
+_first_entry = threading.Lock()
 
 
 class Environment:
@@ -43,6 +48,12 @@ class Environment:
         self.tasks = tasks
         self.codec = codec
         self.around: Callable[[CurrentJob], AbstractContextManager[object]] | None = None
+        self.log_level: int | None = logging.INFO
+        """From which level on the log records of a job are kept with it; None: none are."""
+
+    def capturing(self) -> AbstractContextManager[None]:
+        """Return what keeps the log records of jobs while it is entered."""
+        return nullcontext() if self.log_level is None else _capture
 
 
 class Execution:
@@ -56,6 +67,7 @@ class Execution:
         "job",
         "kwargs",
         "lease",
+        "log",
         "options",
         "outcome",
         "progress",
@@ -67,10 +79,11 @@ class Execution:
     def __init__(self, lease: Lease, environment: Environment) -> None:
         self.lease = lease
         self._environment = environment
-        self._reporter: Callable[[Progress], None] | None = None
+        self._reporter: Callable[[], object] | None = None
         self.outcome: Outcome | None = None
         self.abort_reason: Cancel | Snooze | None = None
         self.progress: Progress | None = None
+        self.log: JobLog | None = None
         self.seconds = 0.0
         self.started = 0.0
         self.job: Job | None = None
@@ -160,17 +173,48 @@ class Execution:
         """Return what is to be written down."""
         options = self.options
         outcome = self.outcome if self.outcome is not None else HAND_BACK
-        return Settlement(self.lease, outcome, options.results, options.keep_results, self.progress)
+        settlement = Settlement(self.lease, outcome, options.results, options.keep_results, self.progress)
+        if self.log is not None:
+            settlement.logs = self.log.lines()
+        return settlement
 
-    def report_with(self, reporter: Callable[[Progress], None]) -> None:
-        """Hand progress to `reporter` as it is reported, where nobody can come and look (a child process)."""
+    # -- what the running code says ---------------------------------------------------------------------------
+
+    def report_with(self, reporter: Callable[[], object]) -> None:
+        """Call `reporter` whenever the job says something, where nobody can come and look (a child process)."""
         self._reporter = reporter
+
+    def said(self) -> tuple[Progress | None, int]:
+        """Return what changes whenever the job says something: its progress and a count of its log's entries."""
+        return self.progress, self.log.count if self.log is not None else 0
+
+    def hear(self, progress: Progress | None, log: JobLog | None) -> None:
+        """Take over what the job has said elsewhere."""
+        self.progress = progress or self.progress
+        self.log = log or self.log
 
     def set_progress(self, progress: Progress) -> None:
         """Note how far the job has come."""
         self.progress = progress
         if self._reporter is not None:
-            self._reporter(progress)
+            self._reporter()
+
+    def write_log(self, entry: str) -> None:
+        """Keep an entry of what the job logs."""
+        if self.log is None:
+            with _first_entry:  # a job may have threads of its own
+                self.log = self.log or JobLog()
+        self.log.write(entry)
+        if self._reporter is not None:
+            self._reporter()
+
+    def take(self, record: logging.LogRecord) -> None:
+        """Keep what a log record says, if its level is high enough."""
+        level = self._environment.log_level
+        if level is not None and record.levelno >= level:
+            self.write_log(entry_of(record))
+
+    # -- how it ends ------------------------------------------------------------------------------------------
 
     def _done(self, value: Any) -> Done:
         try:
@@ -249,6 +293,10 @@ class CurrentJob:
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Tell how far the job has come. Cheap: it is written down about once a second."""
         self._execution.set_progress(Progress(float(done), None if total is None else float(total), storable(note)))
+
+    def log(self, text: str) -> None:
+        """Keep a line of text with the job, with the time before it, beside what its code logs through `logging`."""
+        self._execution.write_log(said(str(text)))
 
     def __repr__(self) -> str:
         return f"<CurrentJob {self.id} {self.task} attempt {self.attempt}>"

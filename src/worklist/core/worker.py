@@ -129,9 +129,10 @@ class Worker:
         switching = sys.getswitchinterval()
         sys.setswitchinterval(min(switching, SWITCH_SECONDS))
         try:
-            while not self._over():
-                self._turn()
-            self._drain()
+            with self._environment.capturing():
+                while not self._over():
+                    self._turn()
+                self._drain()
         finally:
             sys.setswitchinterval(switching)
             keeper.stop()
