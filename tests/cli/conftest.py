@@ -17,7 +17,7 @@ from worklist import Worklist
 from worklist.cli import main
 
 APP = """
-import logging, os, time
+import os, time
 from worklist import Worklist, current_job
 
 app = Worklist(lease=float(os.environ.get("LEASE", "30")), queues=["spare"])
@@ -29,8 +29,7 @@ def add(a: int, b: int = 1) -> int:
 
 @app.task(queue="mail")
 def fail(text: str) -> None:
-    current_job().progress(1, 3, "on the way")
-    logging.getLogger("mail").warning("no \\x1b[31mroute")
+    current_job().progress(1, 3, "on the way"); current_job().log("no \\x1b[31mroute")
     raise ValueError(text)
 
 @app.task(retries=1, backoff=0)

@@ -222,6 +222,22 @@ def test_lines_are_seen_while_the_job_runs(file_app):
         job.result(PATIENCE)
 
 
+def test_what_a_job_said_before_its_worker_stopped_is_kept(app):
+    logged, never = threading.Event(), threading.Event()
+
+    @app.task
+    def work() -> None:
+        log.info("begun")
+        logged.set()
+        never.wait(PATIENCE)
+
+    job = work.enqueue()
+    with serving(app, grace=0):
+        assert logged.wait(PATIENCE)
+    never.set()
+    assert (job.status, texts(job)) == ("queued", ["INFO tests.logs: begun"])
+
+
 def test_what_is_kept_of_a_log_is_bounded():
     kept = JobLog()
     kept.write("x" * 5000)

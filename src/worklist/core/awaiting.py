@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 CHUNK = 500
 """How many jobs one query asks for."""
-_LONGEST_WAIT = 0.5
+_LONGEST_WAIT = 5.0
+"""Whoever gave up is forgotten after this at the latest, also where nothing happens."""
 _LONGEST_REST = 0.02
 """Between two looks, where nothing that is watched ends while others write all the time. Longer, where a look takes
 longer: the thread spends half of its time at rest."""

@@ -178,6 +178,11 @@ class Execution:
             settlement.logs = self.log.lines()
         return settlement
 
+    def hand_back(self) -> Settlement:
+        """Return that it did not end, whether or not it has begun; what it has said is kept."""
+        logs = self.log.lines() if self.log is not None else ()
+        return Settlement(self.lease, HAND_BACK, progress=self.progress, logs=logs)
+
     # -- what the running code says ---------------------------------------------------------------------------
 
     def report_with(self, reporter: Callable[[], object]) -> None:
