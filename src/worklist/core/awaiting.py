@@ -77,13 +77,13 @@ class Watcher:
         """Show the watch what is known of these jobs, now and after each change, until it wants no more."""
         with self._lock:
             self._watches[watch] = set(ids)
+            self._news.set()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, name="worklist-results", daemon=True)
                 self._thread.start()
-        self._interrupt()
+        self._end_wait()
 
-    def _interrupt(self) -> None:
-        self._news.set()
+    def _end_wait(self) -> None:
         if self._waiting:
             self._wake()
 
@@ -157,7 +157,8 @@ class Watcher:
     def close(self) -> None:
         """Stop watching: whoever still waits is told with a BrokerError."""
         self._closed = True
-        self._interrupt()
+        self._news.set()
+        self._end_wait()
 
 
 class _Result(Watch):
