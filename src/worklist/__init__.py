@@ -38,6 +38,7 @@ from .core.job import JobState, Progress
 from .core.lane_handle import LaneHandle
 from .core.outcome import Backoff, Cancel, Retry, Snooze
 from .core.task import Task
+from .core.watching import DoneAndPending, JobUpdate
 from .core.workflow import chain, chord, group
 
 __version__ = "0.1.0"
@@ -49,6 +50,7 @@ __all__ = [
     "Cancel",
     "ConfigError",
     "CurrentJob",
+    "DoneAndPending",
     "GroupEnded",
     "GroupFailed",
     "GroupHandle",
@@ -60,6 +62,7 @@ __all__ = [
     "JobHandle",
     "JobState",
     "JobUnknown",
+    "JobUpdate",
     "LaneHandle",
     "Progress",
     "ResultNotKept",

@@ -1,10 +1,11 @@
 """What tasks, handles and workflows need of their app. They know it by these protocols alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from .awaiting import Watch
 from .job import GroupId, Job, JobId, JobRecord
 from .ports import Capabilities, Change, GroupRecord
 
@@ -23,6 +24,9 @@ class Records(Protocol):
 
     def watch(self, id: JobId) -> "Future[JobRecord | None]":
         """Return a future of the job's record once it has finished (None: unknown)."""
+
+    def follow(self, ids: Iterable[JobId], watch: Watch) -> None:
+        """Show `watch` what is known of these jobs, now and after each change."""
 
 
 class Bar(Protocol):

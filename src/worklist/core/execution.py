@@ -6,6 +6,8 @@ It knows the registered tasks and the middleware, and neither the broker nor whe
 
 import asyncio
 import contextvars
+import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -26,6 +28,7 @@ from .errors import (
     did_you_mean,
 )
 from .job import GroupId, Job, JobId, Progress
+from .joblog import Capture, JobLog, entry_of, said
 from .outcome import HAND_BACK, NONE, Cancel, Done, Fail, Outcome, Snooze, decide, describe, storable
 from .ports import Lease, Settlement
 from .task import Call, Task, TaskOptions
@@ -38,6 +41,8 @@ UNKNOWN_TASK_PAUSE = 5.0
 _DONE_NONE = Done()
 _NO_OPTIONS = TaskOptions()
 _current: contextvars.ContextVar["Execution"] = contextvars.ContextVar("worklist_current_job")
+_capture = Capture(lambda: _current.get(None))
+_first_entry = threading.Lock()
 
 
 class Environment:
@@ -49,6 +54,12 @@ class Environment:
         self.around: Callable[[CurrentJob], AbstractContextManager[object]] | None = None
         self.results_of: Callable[[GroupId], Sequence[bytes | None]] = lambda _: ()
         """Returns the results of a group's members, encoded, for the job that waited for them."""
+        self.log_level: int | None = logging.INFO
+        """From which level on the log records of a job are kept with it; None: none are."""
+
+    def capturing(self) -> AbstractContextManager[None]:
+        """Return what keeps the log records of jobs while it is entered."""
+        return nullcontext() if self.log_level is None else _capture
 
 
 class Execution:
@@ -62,7 +73,9 @@ class Execution:
         "followers",
         "job",
         "kwargs",
+        "lacks_results",
         "lease",
+        "log",
         "options",
         "outcome",
         "progress",
@@ -74,15 +87,15 @@ class Execution:
     def __init__(self, lease: Lease, environment: Environment) -> None:
         self.lease = lease
         self._environment = environment
-        self._reporter: Callable[[Progress], None] | None = None
+        self._reporter: Callable[[], object] | None = None
         self.outcome: Outcome | None = None
         self.abort_reason: Cancel | Snooze | None = None
         self.progress: Progress | None = None
+        self.log: JobLog | None = None
         self.seconds = 0.0
         self.started = 0.0
-        self.followers: list[Job] = []
-        self.args: tuple[Any, ...] = ()
-        self.kwargs: dict[str, Any] = {}
+        self.followers: list[Job] | None = None
+        self.lacks_results = False
         self.job: Job | None = None
         self.task: Task[..., Any] | None = None
         self.options = _NO_OPTIONS
@@ -105,6 +118,8 @@ class Execution:
                 self.args, self.kwargs = task.signature.decode(job.args)
             elif self.lease.given is not None:
                 self._take(self.lease.given)
+            else:
+                self.lacks_results = True
         except (UndecodableJob, ArgumentError) as error:
             self.outcome = Fail(describe(error, self.lease.attempt, time.time()))
             return False
@@ -122,14 +137,8 @@ class Execution:
         """Decode the arguments, with the result of what the job waited for as the first."""
         self.args, self.kwargs = self.task.signature.decode_given(self.job.args, given)  # type: ignore[union-attr]
 
-    @property
-    def _lacks_results(self) -> bool:
-        """Whether the results of the group that it waited for have yet to be fetched, here where it runs."""
-        ties = self.job.ties if self.job is not None else None
-        return ties is not None and ties.takes and self.lease.given is None
-
     def _fetch_results(self) -> None:
-        """Fetch them; a job that waited for another one, and runs although that failed, gets None."""
+        """Fetch the results of the group that it waited for. What waited for a job that failed, and runs, gets None."""
         after = self.job.ties.after or ""  # type: ignore[union-attr]
         if not after.startswith("g"):
             self._take(NONE)
@@ -143,7 +152,7 @@ class Execution:
         self.started = time.perf_counter()
         value = None  # the result where a middleware swallows what the function raised
         try:
-            if self._lacks_results:
+            if self.lacks_results:
                 self._fetch_results()
             if self._environment.around is None:
                 value = self.task.function(*self.args, **self.kwargs)  # type: ignore[union-attr]
@@ -164,7 +173,7 @@ class Execution:
         limit: asyncio.Timeout | None = None
         value = None
         try:
-            if self._lacks_results:
+            if self.lacks_results:
                 await asyncio.to_thread(self._fetch_results)
             with around(CurrentJob(self)) if around else nullcontext():
                 async with asyncio.timeout(self.options.timeout) as limit:
@@ -186,7 +195,7 @@ class Execution:
             error = TimeLimitExceeded(f"ran longer than its time limit of {self.options.timeout:g} s").with_traceback(
                 error.__traceback__
             )
-        if isinstance(error, ResultEncodingError) or (isinstance(error, ArgumentError) and self._lacks_results):
+        if isinstance(error, ResultEncodingError) or (isinstance(error, ArgumentError) and self.lacks_results):
             self.outcome = Fail(describe(error, self.lease.attempt, time.time()))
             return
         failures = self.lease.attempt - self.lease.lost
@@ -196,17 +205,55 @@ class Execution:
         """Return what is to be written down."""
         options = self.options
         outcome = self.outcome if self.outcome is not None else HAND_BACK
-        return Settlement(self.lease, outcome, options.results, options.keep_results, self.progress, self.followers)
+        settlement = Settlement(self.lease, outcome, options.results, options.keep_results, self.progress)
+        if self.followers is not None:
+            settlement.followers = self.followers
+        if self.log is not None:
+            settlement.logs = self.log.lines()
+        return settlement
 
-    def report_with(self, reporter: Callable[[Progress], None]) -> None:
-        """Hand progress to `reporter` as it is reported, where nobody can come and look (a child process)."""
+    def hand_back(self) -> Settlement:
+        """Return that it did not end, whether or not it has begun; what it has said is kept."""
+        logs = self.log.lines() if self.log is not None else ()
+        return Settlement(self.lease, HAND_BACK, progress=self.progress, logs=logs)
+
+    # -- what the running code says ---------------------------------------------------------------------------
+
+    def report_with(self, reporter: Callable[[], object]) -> None:
+        """Call `reporter` whenever the job says something, where nobody can come and look (a child process)."""
         self._reporter = reporter
+
+    def said(self) -> tuple[Progress | None, int]:
+        """Return what changes whenever the job says something: its progress and a count of its log's entries."""
+        return self.progress, self.log.count if self.log is not None else 0
+
+    def hear(self, progress: Progress | None, log: JobLog | None) -> None:
+        """Take over what the job has said elsewhere."""
+        self.progress = progress or self.progress
+        self.log = log or self.log
 
     def set_progress(self, progress: Progress) -> None:
         """Note how far the job has come."""
         self.progress = progress
         if self._reporter is not None:
-            self._reporter(progress)
+            self._reporter()
+
+    def write_log(self, entry: str) -> None:
+        """Keep an entry of what the job logs."""
+        if self.log is None:
+            with _first_entry:  # a job may have threads of its own
+                self.log = self.log or JobLog()
+        self.log.write(entry)
+        if self._reporter is not None:
+            self._reporter()
+
+    def take(self, record: logging.LogRecord) -> None:
+        """Keep what a log record says, if its level is high enough."""
+        level = self._environment.log_level
+        if level is not None and record.levelno >= level:
+            self.write_log(entry_of(record))
+
+    # -- how it ends ------------------------------------------------------------------------------------------
 
     def _done(self, value: Any) -> Done:
         try:
@@ -317,6 +364,10 @@ class CurrentJob:
         """Tell how far the job has come. Cheap: it is written down about once a second."""
         self._execution.set_progress(Progress(float(done), None if total is None else float(total), storable(note)))
 
+    def log(self, text: str) -> None:
+        """Keep a line of text with the job, with the time before it, beside what its code logs through `logging`."""
+        self._execution.write_log(said(str(text)))
+
     def __repr__(self) -> str:
         return f"<CurrentJob {self.id} {self.task} attempt {self.attempt}>"
 
@@ -334,6 +385,8 @@ def _follow(
         raise ArgumentError(
             f"put() got {what!r}; expected a task with its arguments, such as put(task, 1), or a workflow"
         )
+    if execution.followers is None:
+        execution.followers = []
     return what.plan(Place(group=group), execution.followers).handle
 
 

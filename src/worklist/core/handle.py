@@ -21,6 +21,7 @@ from .errors import (
 from .job import JobId, JobRecord, JobState, Progress
 from .outcome import NONE, PREDECESSOR_FAILED
 from .ports import ResultsPolicy
+from .watching import JobUpdate, Stream, updates
 
 R = TypeVar("R")
 
@@ -42,7 +43,10 @@ class JobHandle(Generic[R]):
 
     @property
     def status(self) -> JobState | None:
-        """The job's state; None where the job is unknown (never enqueued here, or no longer kept)."""
+        """The job's state; None where the job is unknown: never enqueued here, or no longer kept.
+
+        A job that waits for its turn is known, and its state is ``queued``.
+        """
         record = self.record()
         return record.state if record else None
 
@@ -56,6 +60,22 @@ class JobHandle(Generic[R]):
         """What the running code last said by ``current_job().progress(done, total)``."""
         record = self.record()
         return record.progress if record else None
+
+    @property
+    def logs(self) -> tuple[str, ...]:
+        """The last lines that the job has logged, oldest first; see `worklist.core.joblog` for how many."""
+        record = self.record()
+        return record.logs if record else ()
+
+    def updates(self, timeout: float | None = None) -> Stream[JobUpdate]:
+        """Iterate, with ``for`` or ``async for``, over how the job stands: now, then whenever it has changed.
+
+        An update holds `state`, `attempt`, `progress`, and the `lines` logged since the one before. The last one has
+        the state in which the job finished. A job whose record is removed meanwhile just ends the iteration. A slow
+        reader misses what lies between, and never the last. Raises JobUnknown where the job is unknown at the
+        beginning, and ResultTimeout where it has not finished after `timeout` seconds.
+        """
+        return updates(self._records, self.id, timeout)
 
     def cancel(self) -> bool:
         """Cancel the job if it is queued, ask it to stop if it runs; return whether that was possible."""

@@ -129,9 +129,10 @@ class Worker:
         switching = sys.getswitchinterval()
         sys.setswitchinterval(min(switching, SWITCH_SECONDS))
         try:
-            while not self._over():
-                self._turn()
-            self._drain()
+            with self._environment.capturing():
+                while not self._over():
+                    self._turn()
+                self._drain()
         finally:
             sys.setswitchinterval(switching)
             keeper.stop()
@@ -264,7 +265,7 @@ class Worker:
     def _hand_back(self, executions: Sequence[Execution]) -> None:
         for execution in executions:
             self._in_flight.discard(execution)
-            self._unsettled.append(Settlement(execution.lease, HAND_BACK))
+            self._unsettled.append(execution.hand_back())
 
     def _queues_in_turn(self) -> Sequence[str]:
         """Return the queues, another one first each time, so that none starves."""

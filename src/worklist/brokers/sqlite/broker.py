@@ -400,12 +400,13 @@ class SqliteBroker(SqliteInspector):
         batch = _Batch()
         entangled = []
         for settlement in settlements:
+            lease = settlement.lease
             if settlement.progress is not None or settlement.logs:
-                self._report(db, settlement.lease, settlement.progress, settlement.logs)
-            if settlement.lease.tied or settlement.followers:
+                self._report(db, lease, settlement.progress, settlement.logs)
+            if lease.tied or settlement.followers:
                 entangled.append(settlement)
             elif type(settlement.outcome) is Done:
-                batch.add_done(settlement)
+                batch.add_done(settlement, lease, settlement.results == "all", settlement.keep)
             else:
                 self._settle_other(db, settlement, batch, now)
         ends = self._settle_entangled(db, entangled, batch, now) if entangled else []
@@ -503,7 +504,8 @@ class SqliteBroker(SqliteInspector):
             task, lane, grp, collects = ours.pop(lease.token)
             if type(outcome) is Done:
                 state: int | None = SUCCEEDED
-                batch.add_done(settlement, collects=bool(collects))
+                keep = None if collects else settlement.keep
+                batch.add_done(settlement, lease, bool(collects) or settlement.results == "all", keep)
                 batch.followers += settlement.followers
             else:
                 state = self._settle_other(db, settlement, batch, now, collects=bool(collects))
@@ -629,15 +631,14 @@ class _Batch:
         self.ready: set[tuple[str, str]] = set()
         self.followers: list[Job] = []
 
-    def add_done(self, settlement: Settlement, collects: bool = False) -> None:
-        """Add a job that succeeded. One whose group `collects` results is kept for as long as the group."""
-        lease = settlement.lease
-        if settlement.results != "all" and not collects:
-            self.dropped[lease.number].append(lease.token)
-        else:
+    def add_done(self, settlement: Settlement, lease: Lease, stays: bool, keep: float | None) -> None:
+        """Add a job that succeeded, and whether its record stays; without a time to `keep` it, as long as its group."""
+        if stays:
             self.alike[lease.number, settlement.outcome.result].append(lease.token)  # type: ignore[union-attr]
-            if not collects:
-                self.kept[settlement.keep].append(lease.token)
+            if keep is not None:
+                self.kept[keep].append(lease.token)
+        else:
+            self.dropped[lease.number].append(lease.token)
         if lease.key is not None:
             self.keys.append((lease.key, lease.id))
 
