@@ -87,14 +87,14 @@ class MemoryBroker:
         for job in jobs:
             if job.ties is not None and job.ties.group is not None and job.id not in self._by_id:
                 self._groups.refuse_ended(job.ties.group)
+        for job in jobs:
+            self._declare(job, now)
         waits = [job.ties is not None and job.ties.after is not None for job in jobs]
         ids = {job.id: self._put(job, now) for job, it_waits in zip(jobs, waits, strict=True) if not it_waits}
         ids |= {job.id: self._put(job, now) for job, it_waits in zip(jobs, waits, strict=True) if it_waits}
         return [ids[job.id] for job in jobs]
 
     def _put(self, job: Job, now: float) -> JobId:
-        if job.ties is not None:
-            self._declare(job, now)
         if job.id in self._by_id:
             return job.id
         if job.key is not None:

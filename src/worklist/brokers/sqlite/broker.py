@@ -85,15 +85,23 @@ class SqliteBroker(SqliteInspector):
 
     def put(self, jobs: Sequence[Job]) -> list[JobId]:
         """Add jobs (see Broker.put)."""
-        if 0 < len(jobs) <= _ROWS and not any(job.key is not None or job.ties is not None for job in jobs):
-            now = self._clock()
-            values = [*itertools.chain.from_iterable(self._row(job, now) for job in jobs)]
-            if self._file.write(_repeated("put", _PLAIN_VALUES, len(jobs)), values) == len(jobs):
-                return [job.id for job in jobs]
-        if not jobs:
-            return []
-        with self._file.transaction() as db:
-            return self._insert(db, jobs, self._clock())
+        now = self._clock()
+        for job in jobs:
+            if job.key is not None or job.ties is not None:
+                with self._file.transaction() as db:
+                    return self._insert(db, jobs, now)
+        wanted = [self._row(job, now) for job in jobs]
+        if not self._put_alone(wanted):
+            with self._file.transaction() as db:
+                self._insert_plain(db, wanted)
+        return [job.id for job in jobs]
+
+    def _put_alone(self, wanted: Sequence[Row]) -> bool:
+        """Add a few rows by a statement that is a transaction of its own; return whether all are there."""
+        if not 0 < len(wanted) <= _ROWS:
+            return not wanted
+        values = wanted[0] if len(wanted) == 1 else [*itertools.chain.from_iterable(wanted)]
+        return self._file.write(_repeated("put", _PLAIN_VALUES, len(wanted)), values) == len(wanted)
 
     def _insert(self, db: Connection, jobs: Sequence[Job], now: float) -> list[JobId]:
         """Add jobs inside a transaction: first those that may run, for the others to find what they wait for."""
@@ -398,7 +406,7 @@ class SqliteBroker(SqliteInspector):
 
     def _settle(self, db: Connection, settlements: Sequence[Settlement], now: float) -> None:
         batch = _Batch()
-        entangled = []
+        done, entangled = [], []
         for settlement in settlements:
             lease = settlement.lease
             if settlement.progress is not None or settlement.logs:
@@ -406,9 +414,10 @@ class SqliteBroker(SqliteInspector):
             if lease.tied or settlement.followers:
                 entangled.append(settlement)
             elif type(settlement.outcome) is Done:
-                batch.add_done(settlement, lease, settlement.results == "all", settlement.keep)
+                done.append(settlement)
             else:
                 self._settle_other(db, settlement, batch, now)
+        batch.add_done(done)
         ends = self._settle_entangled(db, entangled, batch, now) if entangled else []
         self._write(db, batch, now)
         if batch.followers:
@@ -504,8 +513,7 @@ class SqliteBroker(SqliteInspector):
             task, lane, grp, collects = ours.pop(lease.token)
             if type(outcome) is Done:
                 state: int | None = SUCCEEDED
-                keep = None if collects else settlement.keep
-                batch.add_done(settlement, lease, bool(collects) or settlement.results == "all", keep)
+                batch.add_collected(settlement) if collects else batch.add_done((settlement,))
                 batch.followers += settlement.followers
             else:
                 state = self._settle_other(db, settlement, batch, now, collects=bool(collects))
@@ -631,14 +639,23 @@ class _Batch:
         self.ready: set[tuple[str, str]] = set()
         self.followers: list[Job] = []
 
-    def add_done(self, settlement: Settlement, lease: Lease, stays: bool, keep: float | None) -> None:
-        """Add a job that succeeded, and whether its record stays; without a time to `keep` it, as long as its group."""
-        if stays:
-            self.alike[lease.number, settlement.outcome.result].append(lease.token)  # type: ignore[union-attr]
-            if keep is not None:
-                self.kept[keep].append(lease.token)
-        else:
-            self.dropped[lease.number].append(lease.token)
+    def add_done(self, settlements: Sequence[Settlement]) -> None:
+        """Add jobs that succeeded."""
+        alike, dropped, kept = self.alike, self.dropped, self.kept
+        for settlement in settlements:
+            lease = settlement.lease
+            if settlement.results == "all":
+                alike[lease.number, settlement.outcome.result].append(lease.token)  # type: ignore[union-attr]
+                kept[settlement.keep].append(lease.token)
+            else:
+                dropped[lease.number].append(lease.token)
+            if lease.key is not None:
+                self.keys.append((lease.key, lease.id))
+
+    def add_collected(self, settlement: Settlement) -> None:
+        """Add a job that succeeded, and whose result is kept for as long as its group."""
+        lease = settlement.lease
+        self.alike[lease.number, settlement.outcome.result].append(lease.token)  # type: ignore[union-attr]
         if lease.key is not None:
             self.keys.append((lease.key, lease.id))
 
