@@ -15,7 +15,7 @@ import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from sqlite3 import Connection, Cursor
+from sqlite3 import Connection
 from typing import Any
 
 import msgspec
@@ -311,12 +311,7 @@ class SqliteBroker(SqliteInspector):
 
     def _in_turn(self, db: Connection, queue: str, limit: int, now: float) -> list[Row]:
         """Return the next jobs of a queue, its lanes served by turn."""
-
-        def begin() -> Cursor:
-            return db.execute(SQL["due"], (queue, -1))
-
-        expire = functools.partial(self._expire_due, db, now)
-        due = self._lanes.serve(db, queue, limit, now, begin, expire)
+        due = self._lanes.serve(db, queue, limit, now, functools.partial(self._expire_due, db, now))
         return self._due(db, queue, limit, now) if due is None else due
 
     def _expire_due(self, db: Connection, now: float, late: Sequence[Row]) -> None:
