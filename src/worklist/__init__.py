@@ -10,6 +10,7 @@ The map of the package::
     testing/    inline mode, a clock to move, the contract suites for brokers
     core/       the queue itself: jobs, outcomes, the worker, the ports
     brokers/    where jobs live: memory (the model), sqlite
+    local/      queues in the memory of one machine, without a broker: TaskQueue, ProcessQueue
 """
 
 from .app import Worklist
@@ -32,6 +33,8 @@ from .core.handle import JobHandle
 from .core.job import JobState, Progress
 from .core.outcome import Backoff, Cancel, Retry, Snooze
 from .core.task import Task
+from .local.processes import ProcessQueue
+from .local.threads import TaskQueue
 
 __version__ = "0.1.0"
 
@@ -49,12 +52,14 @@ __all__ = [
     "JobHandle",
     "JobState",
     "JobUnknown",
+    "ProcessQueue",
     "Progress",
     "ResultNotKept",
     "ResultTimeout",
     "Retry",
     "Snooze",
     "Task",
+    "TaskQueue",
     "TimeLimitExceeded",
     "Worklist",
     "WorklistError",
