@@ -98,10 +98,13 @@ class DeathSafeLock:
 
     def _wait_for_file(self, seconds: float | None) -> bool:
         deadline = None if seconds is None else time.monotonic() + seconds
+        looks = 0
         while deadline is None or time.monotonic() < deadline:
             if self._try_file(LOCK if deadline is None else LOCK_NOW):
                 return True
-            time.sleep(PAUSE)
+            looks += 1
+            if looks > HELD_FOR_LONG:
+                time.sleep(PAUSE)
         return False
 
 
