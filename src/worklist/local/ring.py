@@ -90,6 +90,7 @@ class _End:
         self._count_word = count
         self._slots = (state, state + STATE.size)
         self._data = memory.map()
+        self._mapped = len(self._data)
         self._fence = make_fence()
         self.count, self.position, self.hops, self.skip = 0, 0, 0, 0
         self._committed = NEVER
@@ -121,8 +122,9 @@ class _End:
 
     def _reach(self, stop: int) -> mmap.mmap:
         """Return the memory, mapped at least up to `stop`."""
-        if stop > len(self._data):
+        if stop > self._mapped:
             self._data = self._memory.map()
+            self._mapped = len(self._data)
         return self._data
 
 
@@ -214,13 +216,14 @@ class GetEnd(_End):
 
     def take_one(self) -> bytes | None:
         """Take the next record if it is of one value, and commit; None, and nothing has changed, if it is not."""
-        start = self.position + HEADER.size
-        size, _, kind = HEADER.unpack_from(self._reach(start), self.position)
+        position = self.position
+        start = position + HEADER.size
+        size, _, kind = HEADER.unpack_from(self._data if start <= self._mapped else self._reach(start), position)
         if kind != ONE:
             return None
         stop = start + size
+        payload = (self._data if stop <= self._mapped else self._reach(stop))[start:stop]
         self.position = stop + -stop % HEADER.size
-        payload = self._reach(stop)[start:stop]
         self.commit(self.count + 1)
         return payload
 

@@ -70,9 +70,19 @@ class DeathSafeLock:
         """Take the lock; False if it could not be had for so many seconds. None: wait for as long as it takes."""
         if not self.threads.acquire(True, -1 if seconds is None else seconds):
             return False
+        try:
+            fcntl.lockf(self._fd, LOCK_NOW, 1, self._byte)
+        except BaseException as error:
+            return self._wait_or_give_up(error, seconds)
+        return True
+
+    def _wait_or_give_up(self, error: BaseException, seconds: float | None) -> bool:
+        """Wait for the lock of the file, which is busy; without it, give the other one back."""
         taken = False
         try:
-            taken = self._try_file(LOCK_NOW) or self._wait_for_file(seconds)
+            if not isinstance(error, OSError) or error.errno not in BUSY:
+                raise error
+            taken = self._wait_for_file(seconds)
         finally:
             if not taken:
                 self.threads.release()
