@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from worklist import ProcessQueue
-from worklist.local import ring
+from worklist.local import ring, shared
 from worklist.local.processes import NotAllPut
 
 from . import children
@@ -26,8 +26,19 @@ PATIENCE = 60
 METHODS = ["fork", "spawn", "forkserver"]
 
 
+@pytest.fixture(params=["mutex", "file"])
+def kernel_lock(request, monkeypatch):
+    """Each kind of lock that a system may have."""
+    if request.param == "file":
+        monkeypatch.setattr(shared, "HAS_ROBUST_MUTEX", False)
+    elif not shared.HAS_ROBUST_MUTEX:
+        pytest.skip("this system has no robust mutexes")
+
+
 @pytest.fixture
-def queue():
+def queue(request):
+    if "kernel_lock" in request.fixturenames:
+        request.getfixturevalue("kernel_lock")
     queue = ProcessQueue()
     yield queue
     queue.close()
@@ -267,6 +278,7 @@ def test_task_done_and_join(queue):
 # -- between processes ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("kernel_lock")
 @pytest.mark.parametrize("method", METHODS)
 def test_children_are_given_it(queue, start, method):
     back = ProcessQueue(maxsize=10)
@@ -286,6 +298,7 @@ def test_a_pool_is_given_it_as_an_argument(queue, method):
     assert queue.get_many() == [("a", 0), ("a", 1), ("a", 2)]
 
 
+@pytest.mark.usefixtures("kernel_lock")
 def test_a_process_that_is_given_it_twice_has_it_once(queue):
     again = pickle.loads(pickle.dumps(queue))
     queue.put(1)
@@ -295,6 +308,7 @@ def test_a_process_that_is_given_it_twice_has_it_once(queue):
     assert again._maxsize == queue._maxsize
 
 
+@pytest.mark.usefixtures("kernel_lock")
 @pytest.mark.parametrize("putter", [children.put_numbers, children.put_batches])
 def test_many_putters_and_many_takers(queue, start, putter):
     results = ProcessQueue()
@@ -314,6 +328,7 @@ def test_many_putters_and_many_takers(queue, start, putter):
             assert numbers == sorted(numbers)
 
 
+@pytest.mark.usefixtures("kernel_lock")
 @pytest.mark.parametrize("putter", [children.put_numbers, children.put_batches])
 @pytest.mark.parametrize("maxsize", [1, 3, 100])
 def test_a_full_queue_makes_putters_wait(start, putter, maxsize):
@@ -339,6 +354,7 @@ def test_a_value_is_there_when_its_putter_has_ended(queue, start):
     assert queue.qsize() == 1000
 
 
+@pytest.mark.usefixtures("kernel_lock")
 def test_a_stopped_process_does_not_outlast_timeouts(queue, start):
     """A process that is stopped in the middle of a put may hold the lock: others time out, and go on when it does."""
     child = start(children.put_for_ever, queue, 1, 0)
@@ -367,6 +383,7 @@ DEATHS = {
 }
 
 
+@pytest.mark.usefixtures("kernel_lock")
 @pytest.mark.parametrize("death", DEATHS)
 def test_death_at_every_line(death):
     """A child dies at each line of a call in turn; it leaves the queue as before the call or as after it."""
@@ -410,8 +427,8 @@ def _possible(death: str) -> list[list[object]]:
     return [before, after[death]]
 
 
+@pytest.mark.usefixtures("kernel_lock")
 def test_death_of_a_sleeper_wakes_or_bothers_nobody(queue, start):
-    log = ProcessQueue()
     for _ in range(10):
         sleepers = [start(children.get_for_ever, queue, os.devnull) for _ in range(2)]
         queue.put(1)
@@ -422,9 +439,9 @@ def test_death_of_a_sleeper_wakes_or_bothers_nobody(queue, start):
             queue.get(timeout=PATIENCE)
         queue.put("alive")
         assert queue.get(timeout=PATIENCE) == "alive"
-    assert log.empty()
 
 
+@pytest.mark.usefixtures("kernel_lock")
 @pytest.mark.parametrize("maxsize", [5, 2000], ids=["small", "grows"])
 def test_putters_are_killed_at_random(start, maxsize):
     """Forty deaths in the middle of puts: what arrives is whole, in order, and the living are never held up."""
@@ -460,6 +477,7 @@ def _take_some(queue: ProcessQueue, expected: Counter, count: int) -> None:
         expected[name] += 1
 
 
+@pytest.mark.usefixtures("kernel_lock")
 @pytest.mark.parametrize("batches", [False, True])
 def test_takers_are_killed_at_random(queue, start, tmp_path, batches):
     """Thirty deaths in the middle of gets: each costs at most the value that was in the victim's hands."""

@@ -17,9 +17,9 @@ from multiprocessing import reduction
 from queue import Empty, Full
 from typing import Any, Generic, TypeVar
 
-from . import ring
+from . import ring, shared
 from .ring import DONE, GOT, ONE, PICKLES, PLAIN, PUT, GetEnd, PutEnd
-from .shared import Bell, DeathSafeLock, check_platform, make_file
+from .shared import Bell, DeathSafeLock, FileLock, RobustMutex, check_platform, make_file
 
 T = TypeVar("T")
 Piece = tuple[int, list[Any]]
@@ -32,6 +32,8 @@ PLAIN_TYPES = frozenset({int, float, bool, str, bytes, type(None)})
 """Values that cannot fail to be unpickled and that nobody can change: many of them share one pickle."""
 SPINS = 200
 """Looks at an empty (or full) queue before sleeping. Some 20 µs: less than going to sleep and being woken costs."""
+FILES = 7
+"""Descriptors of a queue whose locks are in its memory: the memory, and three pipes."""
 PATIENCE = 1.0
 """Seconds a call that must not wait gives a lock, which is held for microseconds unless its holder is stopped."""
 
@@ -193,13 +195,13 @@ class _Channel:
         self.token = token
         self.fds = fds
         weakref.finalize(self, _close_files, fds).atexit = False
-        memory, file, *pipes = fds
-        shared = ring.Memory(memory)
-        put_lock, get_lock, done_lock = self.locks = [DeathSafeLock(file, byte) for byte in range(3)]
-        self._put_end = PutEnd(shared, put_lock)
-        self._get_end = GetEnd(shared, get_lock)
+        memory, *pipes = fds
+        view = ring.Memory(memory)
+        put_lock, get_lock, done_lock = self.locks = [DeathSafeLock(lock) for lock in _kernel_locks(view, fds)]
+        self._put_end = PutEnd(view, put_lock)
+        self._get_end = GetEnd(view, get_lock)
         self._done_lock = done_lock
-        self._words = words = shared.words
+        self._words = words = view.words
         self._items = Bell(put_lock, words, ring.GETTERS_SLEEP, pipes[0:2])
         self._room = Bell(get_lock, words, ring.PUTTERS_SLEEP, pipes[2:4])
         self._done = Bell(done_lock, words, ring.JOINERS_SLEEP, pipes[4:6])
@@ -356,12 +358,25 @@ def _patience(deadline: float | None) -> float | None:
 _CHANNELS: weakref.WeakValueDictionary[str, _Channel] = weakref.WeakValueDictionary()
 
 
+def _kernel_locks(view: ring.Memory, fds: list[int]) -> list[RobustMutex] | list[FileLock]:
+    """Return the locks of the two ends and of `task_done`, the fastest that the system has."""
+    if len(fds) > FILES:
+        return [FileLock(fds[FILES], byte) for byte in range(3)]
+    return [RobustMutex(view.page, ring.MUTEXES + number * RobustMutex.SIZE) for number in range(3)]
+
+
 def _make_files() -> list[int]:
-    """Return the descriptors of a new queue: its memory, the file of its locks, and a pipe for each of its bells."""
+    """Return the descriptors of a new queue: its memory, a pipe for each bell, perhaps a file for locks."""
     pipes = list(itertools.chain(*(os.pipe() for _ in range(3))))
     for fd in pipes:
         os.set_blocking(fd, False)
-    return [ring.make_memory(), make_file(), *pipes]
+    fds = [ring.make_memory(), *pipes]
+    if not shared.HAS_ROBUST_MUTEX:
+        return [*fds, make_file()]
+    view = ring.Memory(fds[0])
+    for number in range(3):
+        RobustMutex(view.page, ring.MUTEXES + number * RobustMutex.SIZE).initialize()
+    return fds
 
 
 def _rebuild(kind: type[ProcessQueue[Any]], maxsize: int, token: str, handles: list[Any]) -> ProcessQueue[Any]:

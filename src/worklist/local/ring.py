@@ -35,6 +35,8 @@ PUT, GOT, DONE, CAPACITY = 0, 8, 16, 24
 GETTERS_SLEEP, PUTTERS_SLEEP, JOINERS_SLEEP = 32, 40, 48
 PUT_STATE, GOT_STATE = 512, 1024
 """Where the states are, in bytes."""
+MUTEXES = 2048
+"""Where the mutexes are, in bytes, on systems that have the robust kind."""
 
 
 def make_memory() -> int:

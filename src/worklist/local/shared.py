@@ -5,22 +5,26 @@ the memory holds.
 """
 
 import contextlib
+import ctypes
 import errno
+import functools
+import mmap
 import os
 import select
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
-with contextlib.suppress(ImportError):  # Windows, see `check_platform`
+try:
     import fcntl
+except ImportError:  # Windows, see `check_platform`
+    HAS_FILE_LOCKS = False
+else:
+    HAS_FILE_LOCKS = True
 
-    LOCK, LOCK_NOW, UNLOCK = fcntl.LOCK_EX, fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN
-
-BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
-"""Another process has the lock. EDEADLK: two threads of a process that wait for two locks look to the kernel like one
-that waits for itself."""
 HELD_FOR_LONG = 100
 """Looks at a lock after which its holder is no longer in the middle of something short."""
 PAUSE = 0.0005
@@ -29,7 +33,7 @@ PAUSE = 0.0005
 
 def check_platform() -> None:
     """Raise OSError where the system has no POSIX record locks."""
-    if "fcntl" not in globals():
+    if not HAS_FILE_LOCKS:
         raise OSError("ProcessQueue needs the file locks of POSIX, which this system lacks; use multiprocessing.Queue")
 
 
@@ -41,19 +45,81 @@ def make_file() -> int:
         return os.dup(file.fileno())
 
 
-class DeathSafeLock:
-    """Excludes threads by a lock of Python and processes by a POSIX record lock on one byte of a file.
+class FileLock:
+    """A POSIX record lock on one byte of a file. Two calls of the kernel for each use; every POSIX system has it.
 
-    The kernel lets go of a record lock when the process that holds it dies, however it dies. Record locks belong to
-    processes, not to descriptors: a child that inherits the descriptor does not inherit the lock. (A lock of
-    `flock` it would inherit, and keep it for a parent that was killed.) The price: a process that closes any
-    descriptor of the file loses its locks. So the file is for locks alone; `mmap` would duplicate its descriptor,
-    and close that.
+    Record locks belong to processes, not to descriptors: a child that inherits the descriptor does not inherit the
+    lock. (A lock of `flock` it would inherit, and keep it for a parent that was killed.) The price: a process that
+    closes any descriptor of the file loses its locks. So the file is for locks alone; `mmap` would duplicate its
+    descriptor, and close that.
     """
 
     def __init__(self, fd: int, byte: int) -> None:
         self._fd = fd
         self._byte = byte
+
+    def try_lock(self) -> int:
+        """Take the lock; return 0, or EBUSY if another process has it."""
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self._byte)
+        except (BlockingIOError, PermissionError):  # some systems say one, some the other
+            return errno.EBUSY
+        return 0
+
+    def unlock(self) -> None:
+        """Let go of the lock."""
+        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, self._byte)
+
+
+class RobustMutex:
+    """A mutex of the C library in the shared memory, of the kind that the kernel hands on when its holder dies.
+
+    Taking one that is free needs no call of the kernel; it takes a quarter of the time that a FileLock does. Linux has
+    it, see `pthread_mutexattr_setrobust(3)`.
+    """
+
+    SIZE = 128
+    """Bytes; those of glibc and musl are smaller on every processor."""
+
+    def __init__(self, page: mmap.mmap, place: int) -> None:
+        self._page = page  # stays mapped as long as the mutex may be used
+        address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(page, place)))
+        self.unlock = functools.partial(_C.pthread_mutex_unlock, address)
+        self._address = address
+
+    def initialize(self) -> None:
+        """Make it, once, by the process that made the memory."""
+        kind = ctypes.create_string_buffer(self.SIZE)
+        done = (
+            _C.pthread_mutexattr_init(kind),
+            _C.pthread_mutexattr_setpshared(kind, SHARED),
+            _C.pthread_mutexattr_setrobust(kind, ROBUST),
+            _C.pthread_mutex_init(self._address, kind),
+        )
+        if any(done):
+            raise OSError(max(done), "ProcessQueue cannot make a robust mutex")
+
+    def try_lock(self) -> int:
+        """Take the lock; return 0, or EBUSY if another process has it."""
+        code: int = _C.pthread_mutex_trylock(self._address)
+        if code == errno.EOWNERDEAD:  # it is ours; what it protects is always in order
+            code = _C.pthread_mutex_consistent(self._address)
+        return code
+
+
+SHARED = ROBUST = 1
+"""PTHREAD_PROCESS_SHARED and PTHREAD_MUTEX_ROBUST, in glibc and musl."""
+_C: Any = ctypes.PyDLL(None) if sys.platform == "linux" else None
+"""The C library, called without giving up the GIL: none of these calls waits."""
+HAS_ROBUST_MUTEX = hasattr(_C, "pthread_mutex_consistent")
+
+
+class DeathSafeLock:
+    """Excludes threads by a lock of Python and processes by one that does not outlive its holder, however it dies."""
+
+    def __init__(self, kernel: FileLock | RobustMutex) -> None:
+        self._try_lock = kernel.try_lock
+        self._unlock = kernel.unlock
         self.reset()
 
     def reset(self) -> None:
@@ -70,19 +136,9 @@ class DeathSafeLock:
         """Take the lock; False if it could not be had for so many seconds. None: wait for as long as it takes."""
         if not self.threads.acquire(True, -1 if seconds is None else seconds):
             return False
-        try:
-            fcntl.lockf(self._fd, LOCK_NOW, 1, self._byte)
-        except BaseException as error:
-            return self._wait_or_give_up(error, seconds)
-        return True
-
-    def _wait_or_give_up(self, error: BaseException, seconds: float | None) -> bool:
-        """Wait for the lock of the file, which is busy; without it, give the other one back."""
         taken = False
         try:
-            if not isinstance(error, OSError) or error.errno not in BUSY:
-                raise error
-            taken = self._wait_for_file(seconds)
+            taken = not self._try_lock() or self._wait(seconds)
         finally:
             if not taken:
                 self.threads.release()
@@ -94,23 +150,14 @@ class DeathSafeLock:
 
     def release(self) -> None:
         """Let go of the lock, which the caller holds."""
-        fcntl.lockf(self._fd, UNLOCK, 1, self._byte)
+        self._unlock()
         self.threads.release()
 
-    def _try_file(self, operation: int) -> bool:
-        try:
-            fcntl.lockf(self._fd, operation, 1, self._byte)
-        except OSError as error:
-            if error.errno in BUSY:
-                return False
-            raise
-        return True
-
-    def _wait_for_file(self, seconds: float | None) -> bool:
+    def _wait(self, seconds: float | None) -> bool:
         deadline = None if seconds is None else time.monotonic() + seconds
         looks = 0
         while deadline is None or time.monotonic() < deadline:
-            if self._try_file(LOCK if deadline is None else LOCK_NOW):
+            if not self._try_lock():
                 return True
             looks += 1
             if looks > HELD_FOR_LONG:
