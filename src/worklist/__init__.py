@@ -11,6 +11,7 @@ The map of the package::
     testing/    inline mode, a clock to move, the contract suites for brokers
     core/       the queue itself: jobs, outcomes, the worker, the ports
     brokers/    where jobs live: memory (the model), sqlite
+    local/      queues in the memory of one machine, without a broker: TaskQueue, ProcessQueue
 """
 
 from .app import Worklist
@@ -40,6 +41,8 @@ from .core.outcome import Backoff, Cancel, Retry, Snooze
 from .core.task import Task
 from .core.watching import DoneAndPending, JobUpdate
 from .core.workflow import chain, chord, group
+from .local.processes import ProcessQueue
+from .local.threads import TaskQueue
 
 __version__ = "0.1.0"
 
@@ -64,12 +67,14 @@ __all__ = [
     "JobUnknown",
     "JobUpdate",
     "LaneHandle",
+    "ProcessQueue",
     "Progress",
     "ResultNotKept",
     "ResultTimeout",
     "Retry",
     "Snooze",
     "Task",
+    "TaskQueue",
     "TimeLimitExceeded",
     "Worklist",
     "WorklistError",
