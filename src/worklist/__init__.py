@@ -10,6 +10,9 @@ The map of the package::
     testing/    inline mode, a clock to move, the contract suites for brokers
     core/       the queue itself: jobs, outcomes, the worker, the ports
     brokers/    where jobs live: memory (the model), sqlite
+    local/      queues and searches in one machine's memory, without a broker
+    simulate    a queue's own little worlds: recent calls, the printer, hot potato
+    capacity    how many workers, for how many jobs, within which wait
 """
 
 from .app import Worklist
@@ -32,6 +35,7 @@ from .core.handle import JobHandle
 from .core.job import JobState, Progress
 from .core.outcome import Backoff, Cancel, Retry, Snooze
 from .core.task import Task
+from .local.search import bfs, levels, shortest_path
 
 __version__ = "0.1.0"
 
@@ -58,5 +62,8 @@ __all__ = [
     "TimeLimitExceeded",
     "Worklist",
     "WorklistError",
+    "bfs",
     "current_job",
+    "levels",
+    "shortest_path",
 ]
