@@ -19,7 +19,7 @@ Kind = Literal["exponential", "constant", "lognormal", "observed"]
 FEWEST_JOBS, MOST_JOBS = 300_000, 3_000_000
 """How many jobs are simulated where nobody says: the more, the closer the workers are to being always busy."""
 SEARCH_JOBS = 300_000
-CURVE_JOBS = 100_000
+CURVE_JOBS = 200_000
 WARM_UP = 0.1
 """The share of the jobs that is not counted, since the simulation begins with nobody waiting."""
 BATCHES = 20
@@ -311,10 +311,10 @@ def drain_time(backlog: int, gaps: Times | None, service: Times, workers: int) -
 
 
 def curve(
-    gaps: Times, service: Times, workers: int, *, percentile: float = 95, points: int = 40, seed: int = 1
+    gaps: Times, service: Times, workers: int, *, percentile: float = 95, points: int = 30, seed: int = 1
 ) -> list[Load]:
     """Return what waiting is like from an idle queue to one that is nearly always busy."""
-    loads = 1 - np.geomspace(0.98, 0.02, points)
+    loads = 1 - np.linspace(0.99, 0.14, points) ** 2  # the closer, the steeper the curve
     return [
         simulate(
             gaps.with_mean(service.mean / (workers * float(load))),
