@@ -11,7 +11,9 @@ The map of the package::
     testing/    inline mode, a clock to move, the contract suites for brokers
     core/       the queue itself: jobs, outcomes, the worker, the ports
     brokers/    where jobs live: memory (the model), sqlite
-    local/      queues in the memory of one machine, without a broker: TaskQueue, ProcessQueue
+    local/      in one machine's memory, without a broker: TaskQueue, ProcessQueue, structures, searches
+    simulate    a queue's own little worlds: recent calls, the printer, hot potato
+    capacity    how many workers, for how many jobs, within which wait
 """
 
 from .app import Worklist
@@ -43,6 +45,7 @@ from .core.watching import DoneAndPending, JobUpdate
 from .core.workflow import chain, chord, group
 from .local.processes import ProcessQueue
 from .local.threads import TaskQueue
+from .local.search import bfs, levels, shortest_path
 
 __version__ = "0.1.0"
 
@@ -78,8 +81,11 @@ __all__ = [
     "TimeLimitExceeded",
     "Worklist",
     "WorklistError",
+    "bfs",
     "chain",
     "chord",
     "current_job",
     "group",
+    "levels",
+    "shortest_path",
 ]
