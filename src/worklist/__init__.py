@@ -44,8 +44,8 @@ from .core.task import Task
 from .core.watching import DoneAndPending, JobUpdate
 from .core.workflow import chain, chord, group
 from .local.processes import ProcessQueue
-from .local.threads import TaskQueue
 from .local.search import bfs, levels, shortest_path
+from .local.threads import TaskQueue
 
 __version__ = "0.1.0"
 
