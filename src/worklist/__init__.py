@@ -3,6 +3,7 @@
 The map of the package::
 
     app         Worklist: registers tasks, opens a URL, puts workers together
+    schedules   app.schedules: what is put again and again, to look at and to change
     settings    every setting, in one table
     executors   run a call in a thread, on an event loop, in a child process
     cli/        the command line
@@ -24,6 +25,7 @@ from .core.errors import (
     JobUnknown,
     ResultNotKept,
     ResultTimeout,
+    ScheduleUnknown,
     TimeLimitExceeded,
     WorklistError,
 )
@@ -31,6 +33,7 @@ from .core.execution import CurrentJob, current_job
 from .core.handle import JobHandle
 from .core.job import JobState, Progress
 from .core.outcome import Backoff, Cancel, Retry, Snooze
+from .core.schedule import Schedule
 from .core.task import Task
 
 __version__ = "0.1.0"
@@ -53,6 +56,8 @@ __all__ = [
     "ResultNotKept",
     "ResultTimeout",
     "Retry",
+    "Schedule",
+    "ScheduleUnknown",
     "Snooze",
     "Task",
     "TimeLimitExceeded",

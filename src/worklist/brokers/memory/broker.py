@@ -29,6 +29,8 @@ from ...core.ports import (
     Settlement,
     WorkerInfo,
 )
+from ...core.schedule import Schedule
+from .schedules import MemorySchedules
 
 
 @dataclass(eq=False, slots=True)
@@ -70,7 +72,7 @@ class _Held:
     tokens: set[int]
 
 
-class MemoryBroker:
+class MemoryBroker(MemorySchedules):
     """A Store in memory. `clock` returns unix seconds; tests pass one that they move."""
 
     capabilities = Capabilities(durable=False)
@@ -89,6 +91,7 @@ class MemoryBroker:
         self._keys: dict[str, tuple[JobId, float]] = {}  # key -> (holder, until); 0 until it has finished
         self._paused: set[str] = set()
         self._workers: dict[str, tuple[WorkerInfo, float]] = {}
+        self._schedules: dict[str, Schedule] = {}
 
     # -- putting --------------------------------------------------------------------------------------------
 

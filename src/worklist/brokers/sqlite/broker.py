@@ -26,6 +26,7 @@ from ...core.ports import Capabilities, Change, Extended, Filter, Lease, Report,
 from .. import sql
 from .file import Durability, SqliteFile
 from .filewatch import FileWatch, watch_file
+from .schedules import SqliteSchedules
 
 SQL = sql.load_statements("sqlite", "statements.sql")
 
@@ -54,7 +55,7 @@ _decode_logs = msgspec.msgpack.Decoder(tuple[str, ...]).decode
 _decode_worker = msgspec.msgpack.Decoder(WorkerInfo).decode
 
 
-class SqliteBroker:
+class SqliteBroker(SqliteSchedules):
     """A Store on one file. `clock` returns unix seconds; tests pass one that they move."""
 
     capabilities = Capabilities()
@@ -85,7 +86,7 @@ class SqliteBroker:
         rows = [self._row(job, now) for job in jobs]
         if any(job.key is not None for job in jobs):
             with self._file.transaction() as db:
-                return [self._put_keyed(db, job, row, now) for job, row in zip(jobs, rows, strict=True)]
+                return self._insert(db, jobs, now)
         if 0 < len(rows) <= _ROWS:
             values = rows[0] if len(rows) == 1 else [*itertools.chain.from_iterable(rows)]
             if self._file.write(_put_rows(len(rows)), values) < len(rows):
@@ -98,6 +99,10 @@ class SqliteBroker:
                     if db.execute(_put_rows(len(some)), [*itertools.chain.from_iterable(some)]).rowcount < len(some):
                         self._put_aside(db, some)
         return [job.id for job in jobs]
+
+    def _insert(self, db: Connection, jobs: Sequence[Job], now: float) -> list[JobId]:
+        """Add jobs inside a transaction."""
+        return [self._put_keyed(db, job, self._row(job, now), now) for job in jobs]
 
     def _row(self, job: Job, now: float) -> tuple[Any, ...]:
         due = job.due(now) if job.delay or job.eta else now
