@@ -4,6 +4,7 @@ The map of the package::
 
     app         Worklist: registers tasks, opens a URL, puts workers together
     bar         a progress bar on the terminal
+    schedules   app.schedules: what is put again and again, to look at and to change
     settings    every setting, in one table
     executors   run a call in a thread, on an event loop, in a child process
     cli/        the command line
@@ -31,6 +32,7 @@ from .core.errors import (
     JobUnknown,
     ResultNotKept,
     ResultTimeout,
+    ScheduleUnknown,
     TimeLimitExceeded,
     WorklistError,
 )
@@ -40,6 +42,7 @@ from .core.handle import JobHandle
 from .core.job import JobState, Progress
 from .core.lane_handle import LaneHandle
 from .core.outcome import Backoff, Cancel, Retry, Snooze
+from .core.schedule import Schedule
 from .core.task import Task
 from .core.watching import DoneAndPending, JobUpdate
 from .core.workflow import chain, chord, group
@@ -75,6 +78,8 @@ __all__ = [
     "ResultNotKept",
     "ResultTimeout",
     "Retry",
+    "Schedule",
+    "ScheduleUnknown",
     "Snooze",
     "Task",
     "TaskQueue",

@@ -4,13 +4,15 @@ Each module holds one group of commands. What they share is finding the app (`lo
 screen (`render`) and turning every error into one sentence (`program`).
 """
 
+from .beat_command import beat
 from .job_commands import cancel, jobs, purge, retry
 from .plan_command import plan
 from .program import program as main
 from .queue_commands import pause, resume, status
+from .schedule_commands import schedules
 from .worker_command import worker
 
-for _command in (worker, status, jobs, retry, cancel, purge, pause, resume, plan):
+for _command in (worker, beat, status, jobs, retry, cancel, purge, pause, resume, schedules, plan):
     main.add_command(_command)
 
 __all__ = ["main"]

@@ -62,6 +62,7 @@ _COUNT = click.IntRange(min=1)
 @click.option(
     "--max-memory", callback=_unit(size), metavar="SIZE", help="End when so much memory is used, such as 500MB."
 )
+@click.option("--no-beat", is_flag=True, help="Put no jobs of schedules; beats elsewhere do.")
 @click.option("--quiet", is_flag=True, help="Say nothing of single jobs, only of trouble.")
 @click.option("--supervised", is_flag=True, hidden=True)
 @click.option("--hush", is_flag=True, hidden=True)
@@ -79,7 +80,7 @@ def worker(
     SIGTERM or Ctrl-C stops it gently: running jobs have the --grace time to end, and what has not begun is handed
     back at once. A second one stops it now.
     """
-    path = _chosen(path, app_path)
+    path = chosen_path(path, app_path)
     narrator = Narrator(quiet)
     if processes is not None:
         sys.exit(_supervise(path, processes, options, narrator))
@@ -94,7 +95,8 @@ def worker(
     sys.exit(_serve(app, worker, path, options, narrator, supervised))
 
 
-def _chosen(path: str | None, app_path: str | None) -> str:
+def chosen_path(path: str | None, app_path: str | None) -> str:
+    """Return the app that was named, as an argument, as an option or in pyproject.toml."""
     if path is not None and app_path is not None and path != app_path:
         raise click.UsageError(f"two apps were named, {path} and {app_path}; expected one")
     chosen = path or app_path or configured_path()
@@ -133,14 +135,15 @@ def _as_arguments(options: dict[str, Any]) -> list[str]:
 def _made(path: str, options: dict[str, Any]) -> tuple[Worklist, Worker]:
     app = load_app(path)
     refuse_private(app)
-    return app, app.make_worker(**options)
+    others = {name: value for name, value in options.items() if name != "no_beat"}
+    return app, app.make_worker(**others, beat=not options["no_beat"])
 
 
 def _serve(
     app: Worklist, worker: Worker, path: str, options: dict[str, Any], narrator: Narrator, supervised: bool
 ) -> int:
     narrator.listen(app)
-    _show_log(narrator)
+    show_log(narrator)
     begun = time.monotonic()
     with app, stop_on_signals(worker):
         if supervised:
@@ -176,7 +179,7 @@ class _LogLines(logging.Handler):
         self._narrator.say(record.levelname.lower(), record.getMessage() + more, "yellow")
 
 
-def _show_log(narrator: Narrator) -> None:
+def show_log(narrator: Narrator) -> None:
     """Show Worklist's own log, unless the app has set logging up itself."""
     log = logging.getLogger("worklist")
     if not log.hasHandlers():

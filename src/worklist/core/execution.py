@@ -6,6 +6,7 @@ It knows the registered tasks and the middleware, and neither the broker nor whe
 
 import asyncio
 import contextvars
+import datetime as dt
 import logging
 import threading
 import time
@@ -333,6 +334,12 @@ class CurrentJob:
     def attempt(self) -> int:
         """Which attempt this is, from 1."""
         return self._execution.lease.attempt
+
+    @property
+    def scheduled(self) -> dt.datetime | None:
+        """The moment for which it was meant, in UTC: the fire time of its schedule, or its `eta`; else None."""
+        eta = self._execution.job.eta if self._execution.job else None
+        return None if eta is None else dt.datetime.fromtimestamp(eta, dt.UTC)
 
     @property
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -270,17 +270,20 @@ class Schedules(Protocol):
     def schedules(self) -> list[Schedule]:
         """Return all schedules, by name."""
 
-    def save_schedule(self, schedule: Schedule) -> None:
-        """Add a schedule, or change the one of its name."""
+    def save_schedule(self, schedule: Schedule, seen: Schedule | None) -> bool:
+        """Store a schedule in the place of `seen`, the one of its name as it was read; None: there was none.
+
+        Only where that is still so, for nobody to undo what another has done meanwhile; return whether it was.
+        """
 
     def delete_schedule(self, name: str) -> bool:
         """Remove a schedule; return whether it was there."""
 
-    def tick(self, schedule: Schedule, due: float, jobs: Sequence[Job]) -> bool:
-        """Put `jobs` and save `schedule`, whose next fire time has moved on, in one transaction.
+    def tick(self, seen: Schedule, due: float, last: float | None, jobs: Sequence[Job]) -> list[JobId] | None:
+        """Put `jobs`, and note when the schedule is due next and which tick was the last, in one transaction.
 
-        Only where the stored schedule is still due at `due`, so that of many beats one puts the jobs; return whether
-        it was this one.
+        Only where the stored schedule is still `seen`, so that of many beats one puts the jobs. Returns what `put`
+        returns; None where another beat was faster, or the schedule has changed.
         """
 
 

@@ -22,6 +22,7 @@ from ..core.errors import ConfigError
 from ..core.job import FOREVER, ErrorInfo, Job, JobId, JobRecord, JobState, Progress, new_job_id
 from ..core.outcome import Cancel, Done, Fail, Outcome, Retry, Snooze
 from ..core.ports import Extended, Filter, Lease, Report, Settlement, Store, WorkerInfo
+from .contract_schedules import ScheduleContract
 from .inline import FakeClock
 
 T = TypeVar("T")
@@ -1218,5 +1219,16 @@ class _Waiting(_Contract):
             broker.wait_change(seconds)
 
 
-class BrokerContract(_Putting, _Leasing, _Time, _AtLeastOnce, _Extending, _Settling, _Keys, _Inspecting, _Waiting):
+class BrokerContract(
+    _Putting,
+    _Leasing,
+    _Time,
+    _AtLeastOnce,
+    _Extending,
+    _Settling,
+    _Keys,
+    _Inspecting,
+    _Waiting,
+    ScheduleContract,
+):
     """The promises of a broker that keeps records, as tests; `make_broker` and `plant` are the subclass's."""

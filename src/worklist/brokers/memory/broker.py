@@ -33,9 +33,11 @@ from ...core.ports import (
     Settlement,
     WorkerInfo,
 )
+from ...core.schedule import Schedule
 from .groups import MemoryGroups, made_at
 from .lanes import MemoryLanes
 from .rows import Row
+from .schedules import MemorySchedules
 
 
 @dataclass(slots=True)
@@ -51,7 +53,7 @@ _Entry = tuple[int, int, int]
 """Of a ready job: minus its priority, its token, and the place that makes the entry valid."""
 
 
-class MemoryBroker:
+class MemoryBroker(MemorySchedules):
     """A Store in memory. `clock` returns unix seconds; tests pass one that they move."""
 
     capabilities = Capabilities(durable=False)
@@ -70,6 +72,7 @@ class MemoryBroker:
         self._keys: dict[str, tuple[JobId, float]] = {}  # key -> (holder, until); 0 until it has finished
         self._paused: set[str] = set()
         self._workers: dict[str, tuple[WorkerInfo, float]] = {}
+        self._schedules: dict[str, Schedule] = {}
         self._lanes = MemoryLanes()
         self._groups = MemoryGroups(self._release_waiting, self._cancel_waiting)
 

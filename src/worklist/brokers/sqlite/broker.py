@@ -46,6 +46,7 @@ from .rows import (
     place_of,
     tied_of,
 )
+from .schedules import SqliteSchedules
 
 _ROWS = 50
 """How many jobs one INSERT carries at most."""
@@ -56,7 +57,7 @@ _LANE, _GROUP = 12, 13
 Row = tuple[Any, ...]
 
 
-class SqliteBroker(SqliteInspector):
+class SqliteBroker(SqliteInspector, SqliteSchedules):
     """A Store on one file. `clock` returns unix seconds; tests pass one that they move."""
 
     capabilities = Capabilities()

@@ -62,5 +62,6 @@ CREATE INDEX groups_ended ON groups (ended) WHERE ended IS NOT NULL;
 CREATE TABLE schedules (
     name  TEXT PRIMARY KEY,
     due   REAL NOT NULL,                    -- the next fire time; infinite: never, as when it is paused
+    last  REAL,                             -- the last one that gave a job
     body  BLOB NOT NULL
 ) WITHOUT ROWID;
