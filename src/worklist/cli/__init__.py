@@ -9,9 +9,10 @@ from .job_commands import cancel, jobs, purge, retry
 from .program import program as main
 from .queue_commands import pause, resume, status
 from .schedule_commands import schedules
+from .up_command import up
 from .worker_command import worker
 
-for _command in (worker, beat, status, jobs, retry, cancel, purge, pause, resume, schedules):
+for _command in (worker, beat, up, status, jobs, retry, cancel, purge, pause, resume, schedules):
     main.add_command(_command)
 
 __all__ = ["main"]
