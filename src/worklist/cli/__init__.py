@@ -5,6 +5,7 @@ screen (`render`) and turning every error into one sentence (`program`).
 """
 
 from .beat_command import beat
+from .export_command import export
 from .job_commands import cancel, jobs, purge, retry
 from .program import program as main
 from .queue_commands import pause, resume, status
@@ -12,7 +13,7 @@ from .schedule_commands import schedules
 from .up_command import up
 from .worker_command import worker
 
-for _command in (worker, beat, up, status, jobs, retry, cancel, purge, pause, resume, schedules):
+for _command in (worker, beat, up, export, status, jobs, retry, cancel, purge, pause, resume, schedules):
     main.add_command(_command)
 
 __all__ = ["main"]

@@ -25,16 +25,18 @@ from .parent import Crew, supervise
 from .render import say_error, spelt_seconds, without_password
 
 
-def _unit(convert: Callable[[Any, str], float]) -> Callable[[click.Context, click.Parameter, Any], float | None]:
-    """Return a callback that turns a duration or a size, as people write it, into seconds or bytes."""
+def _checked(convert: Callable[[Any, str], float]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Return a callback that checks a duration or a size, and leaves it as a person wrote it."""
 
-    def converted(_: click.Context, parameter: click.Parameter, value: Any) -> float | None:
+    def checked(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
         try:
-            return None if value is None else convert(value, parameter.opts[0])
+            if value is not None:
+                convert(value, parameter.opts[0])
         except ConfigError as error:
-            raise click.UsageError(str(error), _) from None
+            raise click.UsageError(str(error), context) from None
+        return value
 
-    return converted
+    return checked
 
 
 def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -56,11 +58,16 @@ _SERVING = (
     click.option("--concurrency", type=COUNT, default=100, show_default=True, help="Async functions that run at once."),
     click.option("--children", type=COUNT, default=2, show_default=True, help="Processes for tasks with process=True."),
     click.option(
-        "--grace", callback=_unit(seconds), metavar="TIME", default="30s", show_default=True, help="For jobs to end in."
+        "--grace",
+        callback=_checked(seconds),
+        metavar="TIME",
+        default="30s",
+        show_default=True,
+        help="For jobs to end in.",
     ),
     click.option("--max-jobs", type=COUNT, help="End after so many jobs; from a parent, a fresh worker follows."),
     click.option(
-        "--max-memory", callback=_unit(size), metavar="SIZE", help="End when so much memory is used, such as 500MB."
+        "--max-memory", callback=_checked(size), metavar="SIZE", help="End when so much memory is used, such as 500MB."
     ),
     click.option("--quiet", is_flag=True, help="Say nothing of single jobs, only of trouble."),
 )
