@@ -86,6 +86,18 @@ def test_systemd_accepts_it(case: Deployment, tmp_path: Path) -> None:
     assert complaints_of_systemd(unit) == []
 
 
+def test_systemd_finds_a_program_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    """It looks for the program, so here its own reading of the quotes is put to the test."""
+    python = tmp_path / HOSTILE.replace("'", "") / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    unit = tmp_path / f"worklist-test-{tmp_path.name}.service"
+    unit.write_text(configuration("systemd", deployment(python=str(python))))
+    assert complaints_of_systemd(unit) == []
+    python.unlink()
+    assert complaints_of_systemd(unit)
+
+
 @pytest.mark.parametrize(
     ("right", "wrong"), [("KillMode=mixed", "KillMode=gently"), ("RestartSec", "RestartPause"), ("python", "pythn")]
 )
@@ -214,15 +226,16 @@ def test_words_with_a_meaning_of_their_own_are_taken_literally() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("target", "changes", "told"),
     [
-        ({"directory": "/srv/shop #2"}, "has a blank before a # or a ;"),
-        ({"environment": {"WORKLIST_LEASE": 'a"b'}}, "a variable in supervisor's configuration cannot hold quotes"),
+        ("supervisor", {"directory": "/srv/shop #2"}, "has a blank before a # or a ;"),
+        ("supervisor", {"environment": {"WORKLIST_LEASE": 'a"b'}}, "WORKLIST_LEASE is .* cannot hold quotes"),
+        ("systemd", {"python": "/srv/it's/python"}, "has a quote or a backslash, which systemd allows in no program's"),
     ],
 )
-def test_what_supervisor_cannot_hold_is_refused(changes: dict[str, Any], told: str) -> None:
+def test_what_a_target_cannot_hold_is_refused(target: str, changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        configuration("supervisor", deployment(**changes))
+        configuration(target, deployment(**changes))
 
 
 def test_passwords_are_not_shown() -> None:

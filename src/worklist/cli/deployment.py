@@ -107,12 +107,17 @@ def _common(deployment: Deployment) -> dict[str, str]:
 
 
 def _systemd(deployment: Deployment) -> dict[str, str]:
+    if re.search(r"""["'\\]""", deployment.python):
+        raise ConfigError(
+            f"the path {deployment.python} has a quote or a backslash, which systemd allows in no program's"
+        )
     variables = (f"{name}={value}" for name, value in deployment.environment.items())
+    program, *arguments = map(_systemd_word, deployment.command(deployment.python))
     return {
         "user": deployment.user,
         "directory": deployment.directory.replace("%", "%%"),
         "folder": _systemd_word(str(deployment.file.parent)) if deployment.file else "",
-        "command": " ".join(_systemd_word(word).replace("$", "$$") for word in deployment.command(deployment.python)),
+        "command": " ".join([program, *(argument.replace("$", "$$") for argument in arguments)]),  # as it expands them
         "environment": "\n".join(f"Environment={_systemd_word(variable)}" for variable in variables),
     }
 
