@@ -230,7 +230,7 @@ def test_words_with_a_meaning_of_their_own_are_taken_literally() -> None:
     [
         ("supervisor", {"directory": "/srv/shop #2"}, "has a blank before a # or a ;"),
         ("supervisor", {"environment": {"WORKLIST_LEASE": 'a"b'}}, "WORKLIST_LEASE is .* cannot hold quotes"),
-        ("systemd", {"python": "/srv/it's/python"}, "has a quote or a backslash, which systemd allows in no program's"),
+        ("systemd", {"python": "/srv/it's/python"}, "has a quote or a backslash, and systemd starts no such program"),
     ],
 )
 def test_what_a_target_cannot_hold_is_refused(target: str, changes: dict[str, Any], told: str) -> None:

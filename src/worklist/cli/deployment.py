@@ -109,7 +109,8 @@ def _common(deployment: Deployment) -> dict[str, str]:
 def _systemd(deployment: Deployment) -> dict[str, str]:
     if re.search(r"""["'\\]""", deployment.python):
         raise ConfigError(
-            f"the path {deployment.python} has a quote or a backslash, which systemd allows in no program's"
+            f"the path of {deployment.python} has a quote or a backslash, and systemd starts no such program; "
+            "make the environment of the app in another folder"
         )
     variables = (f"{name}={value}" for name, value in deployment.environment.items())
     program, *arguments = map(_systemd_word, deployment.command(deployment.python))
