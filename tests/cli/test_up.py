@@ -30,6 +30,21 @@ def children_of(pid: int) -> dict[int, str]:
     return found
 
 
+STAND_IN = """
+import os, sys
+if sys.orig_argv[1:4] == ["-m", "worklist", "beat"]:
+    os.read(0, 1)
+    os._exit(0)
+"""
+
+
+@pytest.fixture(autouse=True)
+def beat(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for ``worklist beat``: it waits until its parent wants an end."""
+    folder.write("sitecustomize.py", STAND_IN)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder.path), os.environ["PYTHONPATH"]]))
+
+
 @pytest.fixture
 def tree(folder: Folder) -> subprocess.Popen[str]:
     """A parent with two workers that have signed in, and a beat."""

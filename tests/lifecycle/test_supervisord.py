@@ -57,7 +57,7 @@ class Site:
         source = str(Path(__file__).parents[2] / "src")
         self.environment = {**os.environ, "PYTHONPATH": source}
         self.environment.pop("WORKLIST_URL", None)
-        exported = self.done("worklist", "export", "supervisor", "shop:app", "--workers=2", "--grace=20s", at=self.code)
+        exported = self.done("worklist", "export", "supervisor", "shop:app", "--workers=2", "--no-beat", at=self.code)
         (folder / "shop.conf").write_text(exported)
         self.app = Worklist(f"sqlite:///{str(self.code).replace('%', '%25')}/worklist.db")
         self.task = self.app.task(name="shop.parent")(os.getppid)
