@@ -15,6 +15,8 @@ from worklist.supervisor import CANNOT_START, Supervisor
 from .conftest import Folder, eventually
 from .test_processes import gone
 
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not list its processes")
+
 
 def children_of(pid: int) -> dict[int, str]:
     """The living children of a process: their pids, and the command of worklist that each runs."""
@@ -30,21 +32,6 @@ def children_of(pid: int) -> dict[int, str]:
     return found
 
 
-STAND_IN = """
-import os, sys
-if sys.orig_argv[1:4] == ["-m", "worklist", "beat"]:
-    os.read(0, 1)
-    os._exit(0)
-"""
-
-
-@pytest.fixture(autouse=True)
-def beat(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for ``worklist beat``: it waits until its parent wants an end."""
-    folder.write("sitecustomize.py", STAND_IN)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder.path), os.environ["PYTHONPATH"]]))
-
-
 @pytest.fixture
 def tree(folder: Folder) -> subprocess.Popen[str]:
     """A parent with two workers that have signed in, and a beat."""
@@ -56,6 +43,8 @@ def tree(folder: Folder) -> subprocess.Popen[str]:
 def test_what_it_consists_of(folder: Folder, tree: subprocess.Popen[str]) -> None:
     assert f"pid {tree.pid} starts 2 workers and a beat of tasks:app" in folder.said()
     eventually(lambda: sorted(children_of(tree.pid).values()) == ["beat", "worker", "worker"])
+    for pid in folder.workers():
+        assert "--no-beat" in Path(f"/proc/{pid}/cmdline").read_text().split("\0"), "one beat is enough"
     tree.send_signal(signal.SIGTERM)
     assert tree.wait(timeout=60) == 0
     assert folder.workers() == []
@@ -98,6 +87,23 @@ def test_none_outlives_a_parent_that_is_killed(folder: Folder, tree: subprocess.
     assert job.result(timeout=60) == busy
     eventually(lambda: gone(busy))
     assert folder.workers() == []
+
+
+TICKING = """
+from worklist import Worklist
+
+app = Worklist()
+
+@app.task(every="1s")
+def tick() -> None:
+    open("ticks", "w").close()
+"""
+
+
+def test_the_beat_puts_what_is_due(folder: Folder) -> None:
+    folder.write("ticking.py", TICKING)
+    folder.start("up", "ticking:app")
+    eventually((folder.path / "ticks").exists)
 
 
 def test_without_a_beat(folder: Folder) -> None:

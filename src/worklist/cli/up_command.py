@@ -31,7 +31,7 @@ def up(path: str | None, app_path: str | None, workers: int, no_beat: bool, quie
     SIGTERM or Ctrl-C stops them gently: running jobs have the --grace time to end. A second one stops them now, a
     third one kills them.
     """
-    crews = [Crew("worker", as_arguments(options), workers)]
+    crews = [Crew("worker", [*as_arguments(options), "--no-beat"], workers)]
     if not no_beat:
         crews.append(Crew("beat"))
     sys.exit(supervise(chosen_path(path, app_path), crews, Narrator(quiet)))
