@@ -179,6 +179,8 @@ class Worklist:
     ) -> None:
         self._place = setting("url", url, BrokerUrl)
         self.url = self._place.url
+        self.url_is_fixed = url is not None
+        """Whether the code gave it, so that $WORKLIST_URL means nothing."""
         self._codec = Codec(setting("secret", secret, _secret))
         self.max_payload = setting("max_payload", max_payload, size)
         self.lease = setting("lease", lease, _lease_time)
