@@ -146,6 +146,7 @@ class SqliteInspector:
         if state == RUNNING:
             return False
         if state in _NOT_BEGUN:
+            rows.end(db, seq, id, key, CANCELLED, None, now)
             self._groups.ended_without_worker(db, [seq], CANCELLED, now)
         db.execute(SQL["delete"], (seq,))
         if key is not None:
@@ -170,13 +171,18 @@ class SqliteInspector:
             with self._file.transaction() as db:
                 found = db.execute(SQL["purgeable"], (queue, str([*CODES[state]]))).fetchall()
                 if not state.finished:
-                    tied = [seq for seq, _, _, tied in found if tied > LANE]
-                    self._groups.ended_without_worker(db, tied, CANCELLED, self._clock())
+                    self._end_tied(db, [row for row in found if row[3] > LANE], self._clock())
                 db.executemany(SQL["delete"], [(seq,) for seq, *_ in found])
                 db.executemany(SQL["free_key"], [(key, id) for _, id, key, _ in found if key is not None])
             removed += len(found)
             if not found:
                 return removed
+
+    def _end_tied(self, db: Connection, tied: Sequence[tuple[Any, ...]], now: float) -> None:
+        """End jobs that are about to be removed, for their groups and those that wait for them."""
+        for seq, id, key, _ in tied:
+            rows.end(db, seq, id, key, CANCELLED, None, now)
+        self._groups.ended_without_worker(db, [seq for seq, *_ in tied], CANCELLED, now)
 
     def pause(self, queue: str, paused: bool) -> None:
         """Pause or resume a queue."""
