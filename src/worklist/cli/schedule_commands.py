@@ -22,7 +22,7 @@ _name = click.argument("name")
 @click.option("--next", "count", type=click.IntRange(1, 1000), metavar="N", help="Show the next N fire times of each.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def schedules(context: click.Context, **options: Any) -> None:
+def schedules(context: click.Context, /, **options: Any) -> None:
     """List what is put again and again, and when next; or change it."""
     if context.invoked_subcommand is None:
         _list(**options)
