@@ -256,9 +256,9 @@ class Worklist:
         checked = self._defaults.changed(options, f"task {name!r}", TaskSettings.__annotations__)
         kind = AsyncTask if inspect.iscoroutinefunction(function) else Task
         task: Task[..., Any] = kind(self, name, function, checked)
-        self.tasks[name] = task
         if every is not None:
             self.schedules.declare(task, every)
+        self.tasks[name] = task
         return task
 
     def every(

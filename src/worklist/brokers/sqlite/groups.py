@@ -19,6 +19,8 @@ from .lanes import SqliteLanes
 from .rows import CANCELLED, DELAYED, FAILED, FOLLOWED, GROUP, IN_LANE, READY, SUCCEEDED, WAITING
 
 SQL = sql.load_statements("sqlite", "groups.sql")
+_NOBODY = -(1 << 62)
+"""What a job waits for that waits for nobody: no row and no group stands there."""
 _COUNTERS = {SUCCEEDED: 0, FAILED: 1}
 
 
@@ -147,11 +149,10 @@ class SqliteGroups:
         assert ties is not None and ties.after is not None  # noqa: PT018, S101
         if ties.after.startswith("g"):
             return self._wait_for_group(db, ties.after, ties.takes, now)
-        place = rows.place_or_nowhere(ties.after)
-        row = db.execute(SQL["waited_for"], (place, ties.after)).fetchone()
+        row = db.execute(SQL["waited_for"], (rows.place_or_nowhere(ties.after), ties.after)).fetchone()
         if row is None or not row[4] & FOLLOWED:
             reason = f"job {ties.after} is not known any more, or nothing was to follow it"
-            return place, Cause(place, False, None, reason)
+            return _NOBODY, Cause(_NOBODY, False, None, reason)
         seq, id, task, state, tied, grp, result = row
         if state < SUCCEEDED:
             return seq, None
