@@ -5,11 +5,12 @@ screen (`render`) and turning every error into one sentence (`program`).
 """
 
 from .job_commands import cancel, jobs, purge, retry
+from .plan_command import plan
 from .program import program as main
 from .queue_commands import pause, resume, status
 from .worker_command import worker
 
-for _command in (worker, status, jobs, retry, cancel, purge, pause, resume):
+for _command in (worker, status, jobs, retry, cancel, purge, pause, resume, plan):
     main.add_command(_command)
 
 __all__ = ["main"]
