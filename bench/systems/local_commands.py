@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 BATCH = 100
 """Values in one call of a batch API."""
-VALUES: dict[str, object] = {"int": 12345, "1kib": b"x" * 1024}
+VALUES: dict[str, Callable[[int], object]] = {"int": lambda n: 12345 + n, "1kib": lambda n: bytes([n]) * 1024}
+"""The n-th value of a batch. All differ: a pickle holds an object that comes again only once."""
 
 
 class Threads(Protocol):
@@ -51,12 +52,12 @@ def run_tasks(kind: Callable[[], Threads], count: int) -> float:
     return time.perf_counter() - start
 
 
-def pass_values(kind: Callable[[], Processes], count: int, value: object, batches: bool) -> float:
+def pass_values(kind: Callable[[], Processes], count: int, make: Callable[[int], object], batches: bool) -> float:
     """Values from a child process to this one, from the child's first put to the last get here; seconds."""
     queue = kind()
     context = multiprocessing.get_context("fork")
     ready, go = context.Event(), context.Event()
-    child = context.Process(target=_put_all, args=(queue, count, value, batches, ready, go))
+    child = context.Process(target=_put_all, args=(queue, count, make, batches, ready, go))
     child.start()
     ready.wait()
     start = time.perf_counter()
@@ -73,15 +74,18 @@ def pass_values(kind: Callable[[], Processes], count: int, value: object, batche
     return seconds
 
 
-def _put_all(queue: Processes, count: int, value: object, batches: bool, ready: Event, go: Event) -> None:
+def _put_all(
+    queue: Processes, count: int, make: Callable[[int], object], batches: bool, ready: Event, go: Event
+) -> None:
+    values = [make(number) for number in range(BATCH)]
     ready.set()
     go.wait()
-    if batches:
-        for _ in range(count // BATCH):
-            queue.put_many([value] * BATCH)
-    else:
-        for _ in range(count):
-            queue.put(value)
+    for _ in range(count // BATCH):
+        if batches:
+            queue.put_many(values)
+        else:
+            for value in values:
+                queue.put(value)
 
 
 def main(threads: dict[str, Callable[[], Any]], processes: dict[str, Callable[[], Any]]) -> None:
