@@ -46,6 +46,7 @@ from .core.ports import (
     Store,
 )
 from .core.task import AsyncTask, Task, TaskOptions, TaskSettings, check_option, lane_name
+from .core.traversal import Traversal, begin
 from .core.units import Duration, seconds, size
 from .core.watching import DoneAndPending, ReturnWhen, Stream, as_completed, wait
 from .core.worker import Kind, Worker, WorkerReport, kind_of
@@ -410,9 +411,32 @@ class Worklist:
         """Set limits, weight or pause of a lane."""
         self.store.change_lane(name, change)
 
-    def open_group(self, id: GroupId) -> None:
-        """Make a group that does not end before it is sealed."""
-        self.store.open_group(id)
+    def traverse(
+        self,
+        start: Any,
+        task: Task[..., Any],
+        *,
+        max_depth: int | None = None,
+        max_nodes: int | None = None,
+    ) -> Traversal:
+        """Search breadth-first, spread over workers, from a node, or a list of nodes; return the handle.
+
+        `task` gets a node and returns its neighbours. Each node is visited once, by a job of its own, the near ones
+        first, also if workers die. Nodes at `max_depth` steps are visited, and their neighbours are not; with
+        `max_nodes` so many nodes are visited at most, and so many neighbours of one looked at. The search has ended
+        when ``handle.wait()`` returns; ``handle.visits()`` yields nodes meanwhile. Raises ArgumentError where a node
+        does not fit the task.
+        """
+        starts = start if isinstance(start, list) else [start]
+        id, jobs = begin(task, starts, max_depth, max_nodes)
+        self.open_group(id, max_nodes)
+        with Traversal(id, self) as handle:
+            self.put(jobs[:max_nodes])
+        return handle
+
+    def open_group(self, id: GroupId, most: int | None = None) -> None:
+        """Make a group that does not end before it is sealed, with `most` members at most."""
+        self.store.open_group(id, most)
 
     def seal_group(self, id: GroupId) -> None:
         """Let a group end with its last member."""

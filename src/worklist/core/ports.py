@@ -191,7 +191,8 @@ class Broker(Protocol):
         """Write down how leases ended, in one transaction. A lease that is no longer ours is ignored.
 
         With a job that has ended, in the same transaction: its lane and its group are told, its followers are put,
-        the jobs that waited for it are due or cancelled. Followers of a group that was called off are not put.
+        the jobs that waited for it are due or cancelled. Followers of a group that was called off, or is full, are
+        not put.
         """
 
     def exchange(
@@ -232,8 +233,12 @@ class Broker(Protocol):
 class Groups(Protocol):
     """Groups as wholes. Their members are jobs like others, and name the group."""
 
-    def open_group(self, id: GroupId) -> None:
-        """Make a group, if there is none, that does not end before it is sealed."""
+    def open_group(self, id: GroupId, most: int | None = None) -> None:
+        """Make a group, if there is none, that does not end before it is sealed.
+
+        Of followers that are members of it, no more are put than make `most` members; a key that is held takes no
+        room.
+        """
 
     def seal_group(self, id: GroupId) -> None:
         """Let the group end with its last member; members may still add others while they run."""

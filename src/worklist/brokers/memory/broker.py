@@ -16,6 +16,7 @@ from typing import get_args
 
 import msgspec
 
+from ...core.bounds import within
 from ...core.codec import Codec
 from ...core.errors import ConfigError
 from ...core.job import FOREVER, KEEP_UNRUN, ErrorInfo, GroupId, Job, JobId, JobRecord, JobState
@@ -317,8 +318,12 @@ class MemoryBroker(MemorySchedules):
                 self._requeue(row, now + delay)
 
     def _wanted(self, followers: Sequence[Job]) -> list[Job]:
-        """Return the followers but for those of a group that has been called off."""
-        return [job for job in followers if not self._groups.takes_no_more(job.ties.group if job.ties else None)]
+        """Return the followers but for those that their group does not take: it was called off, or is full."""
+        named = {job.ties.group for job in followers if job.ties is not None and job.ties.group is not None}
+        rooms = {id: self._groups.room(id) for id in named}
+        now = self._clock()
+        bounds = {id: room for id, room in rooms.items() if room is not None}
+        return within(followers, bounds, lambda key: self._holder(key, now) is not None)
 
     def _release_waiting(self, row: Row) -> None:
         """Make a job due that has waited."""
@@ -561,10 +566,10 @@ class MemoryBroker(MemorySchedules):
 
     # -- groups ---------------------------------------------------------------------------------------------
 
-    def open_group(self, id: GroupId) -> None:
-        """Make a group that does not end before it is sealed."""
+    def open_group(self, id: GroupId, most: int | None = None) -> None:
+        """Make a group that does not end before it is sealed (see Groups.open_group)."""
         with self._changed:
-            self._groups.open(id, self._clock())
+            self._groups.open(id, most, self._clock())
 
     def seal_group(self, id: GroupId) -> None:
         """Let a group end."""

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from ...core.bounds import within
 from ...core.codec import Codec
 from ...core.job import FOREVER, KEEP_UNRUN, GroupId, Job, JobId, Progress
 from ...core.lane import LaneLimits
@@ -534,10 +535,14 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
         }
 
     def _wanted(self, db: Connection, followers: Sequence[Job], now: float) -> list[Job]:
-        """Return the followers but for those of a group that has been called off."""
+        """Return the followers but for those that their group does not take: it was called off, or is full."""
         named = {job.ties.group for job in followers if job.ties is not None and job.ties.group is not None}
-        closed = {id for id in named if self._groups.find(db, id, now)[1:] != (None, False)}
-        return [job for job in followers if job.ties is None or job.ties.group not in closed]
+        bounds = self._groups.bounds(db, named) if named else {}
+        return within(followers, bounds, lambda key: self._is_held(db, key, now)) if bounds else [*followers]
+
+    def _is_held(self, db: Connection, key: str, now: float) -> bool:
+        holder = db.execute(SQL["holder"], (key,)).fetchone()
+        return holder is not None and not (holder[1] and holder[1] <= now)
 
     def report(self, reports: Sequence[Report]) -> None:
         """Note what running jobs say of themselves."""

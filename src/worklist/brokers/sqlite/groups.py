@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from sqlite3 import Connection
 from typing import Any, NamedTuple
 
+import msgspec
+
 from ...core.errors import GroupEnded
 from ...core.job import KEEP_UNRUN, ErrorInfo, GroupId, Job, JobId
 from ...core.outcome import PREDECESSOR_FAILED, predecessor_failed, why_group, why_job
@@ -65,6 +67,10 @@ class SqliteGroups:
     def join(self, db: Connection, members: Counter[int]) -> None:
         """Count new members, by the number of their group."""
         db.executemany(SQL["join"], [(count, seq) for seq, count in members.items()])
+
+    def bounds(self, db: Connection, ids: Iterable[GroupId]) -> dict[GroupId, float]:
+        """Return how many more members those of these groups take that do not take any number."""
+        return dict(db.execute(SQL["bounds"], (msgspec.json.encode([*ids]).decode(),)).fetchall())
 
     def collect(self, db: Connection, seq: int) -> None:
         """Have the results of a group's members kept until the job that waits for them has ended."""
@@ -199,11 +205,12 @@ class SqliteGroups:
     def prune(self, db: Connection, limit: int, now: float) -> int:
         """Remove groups that ended long ago, with the members that were kept for them; return how many jobs."""
         removed = 0
-        for seq, collects in db.execute(SQL["outdated"], (now - KEEP_UNRUN, limit)).fetchall():
+        for seq, id, collects in db.execute(SQL["outdated"], (now - KEEP_UNRUN, limit)).fetchall():
             dropped = db.execute(SQL["drop_members"], (seq, limit - removed)).rowcount if collects else 0
             removed += dropped
             if removed >= limit:
                 break
+            db.execute(SQL["drop_keys"], (id,))
             db.execute(SQL["drop"], (seq,))
         return removed
 

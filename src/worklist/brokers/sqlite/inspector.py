@@ -190,9 +190,9 @@ class SqliteInspector:
 
     # -- groups ---------------------------------------------------------------------------------------------
 
-    def open_group(self, id: GroupId) -> None:
-        """Make a group that does not end before it is sealed."""
-        self._file.write(groups.SQL["open"], (id, self._clock()))
+    def open_group(self, id: GroupId, most: int | None = None) -> None:
+        """Make a group that does not end before it is sealed (see Groups.open_group)."""
+        self._file.write(groups.SQL["open"], (id, self._clock(), most))
 
     def seal_group(self, id: GroupId) -> None:
         """Let a group end."""
