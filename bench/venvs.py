@@ -31,6 +31,7 @@ PINNED: dict[str, tuple[str, ...]] = {
     ),
     "litequeue": ("litequeue==0.9",),  # the newest that runs on Python 3.11
     "persistqueue": ("persist-queue==1.1.0",),
+    "fasterfifo": ("faster-fifo==1.5.2",),
 }
 """Every peer's packages, whole, so that two runs compare the same code."""
 

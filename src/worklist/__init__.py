@@ -3,6 +3,7 @@
 The map of the package::
 
     app         Worklist: registers tasks, opens a URL, puts workers together
+    bar         a progress bar on the terminal
     schedules   app.schedules: what is put again and again, to look at and to change
     settings    every setting, in one table
     executors   run a call in a thread, on an event loop, in a child process
@@ -11,6 +12,9 @@ The map of the package::
     testing/    inline mode, a clock to move, the contract suites for brokers
     core/       the queue itself: jobs, outcomes, the worker, the ports
     brokers/    where jobs live: memory (the model), sqlite
+    local/      in one machine's memory, without a broker: TaskQueue, ProcessQueue, structures, searches
+    simulate    a queue's own little worlds: recent calls, the printer, hot potato
+    capacity    how many workers, for how many jobs, within which wait
 """
 
 from .app import Worklist
@@ -18,6 +22,9 @@ from .core.errors import (
     ArgumentError,
     BrokerError,
     ConfigError,
+    GroupEnded,
+    GroupFailed,
+    GroupUnknown,
     JobCancelled,
     JobError,
     JobExpired,
@@ -30,11 +37,18 @@ from .core.errors import (
     WorklistError,
 )
 from .core.execution import CurrentJob, current_job
+from .core.group import GroupHandle
 from .core.handle import JobHandle
 from .core.job import JobState, Progress
+from .core.lane_handle import LaneHandle
 from .core.outcome import Backoff, Cancel, Retry, Snooze
 from .core.schedule import Schedule
 from .core.task import Task
+from .core.watching import DoneAndPending, JobUpdate
+from .core.workflow import chain, chord, group
+from .local.processes import ProcessQueue
+from .local.search import bfs, levels, shortest_path
+from .local.threads import TaskQueue
 
 __version__ = "0.1.0"
 
@@ -45,6 +59,11 @@ __all__ = [
     "Cancel",
     "ConfigError",
     "CurrentJob",
+    "DoneAndPending",
+    "GroupEnded",
+    "GroupFailed",
+    "GroupHandle",
+    "GroupUnknown",
     "JobCancelled",
     "JobError",
     "JobExpired",
@@ -52,6 +71,9 @@ __all__ = [
     "JobHandle",
     "JobState",
     "JobUnknown",
+    "JobUpdate",
+    "LaneHandle",
+    "ProcessQueue",
     "Progress",
     "ResultNotKept",
     "ResultTimeout",
@@ -60,8 +82,15 @@ __all__ = [
     "ScheduleUnknown",
     "Snooze",
     "Task",
+    "TaskQueue",
     "TimeLimitExceeded",
     "Worklist",
     "WorklistError",
+    "bfs",
+    "chain",
+    "chord",
     "current_job",
+    "group",
+    "levels",
+    "shortest_path",
 ]

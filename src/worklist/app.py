@@ -7,31 +7,49 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, Unpack, overload
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from .bar import TerminalBar
 from .brokers.memory import MemoryBroker
 from .brokers.sqlite import SqliteBroker
-from .core.awaiting import ResultWatcher
+from .core.awaiting import Watch, Watcher
 from .core.batching import Batcher
 from .core.beat import Beat
+from .core.client import Bar
 from .core.codec import Codec
 from .core.errors import ConfigError, DuplicateTask, JobUnknown, did_you_mean
 from .core.events import EventBus
 from .core.execution import Environment
+from .core.group import GroupHandle
 from .core.handle import JobHandle
-from .core.job import Job, JobId, JobRecord
+from .core.job import GroupId, Job, JobId, JobRecord, When, new_group_id
+from .core.joblog import log_level
 from .core.keeper import WorkerOptions
+from .core.lane import Lane
+from .core.lane_handle import LaneHandle
 from .core.middleware import Middleware, compose
-from .core.ports import Capabilities, Change, Executor, Inspector, ResultsPolicy, Store
-from .core.task import AsyncTask, Task, TaskOptions, TaskSettings, check_option
+from .core.ports import (
+    Capabilities,
+    Change,
+    Executor,
+    GroupRecord,
+    Inspector,
+    LaneChange,
+    ResultsPolicy,
+    Store,
+)
+from .core.task import AsyncTask, Task, TaskOptions, TaskSettings, check_option, lane_name
 from .core.units import Duration, seconds, size
+from .core.watching import DoneAndPending, ReturnWhen, Stream, as_completed, wait
 from .core.worker import Kind, Worker, WorkerReport, kind_of
+from .core.workflow import Node, Place
 from .executors import AsyncExecutor, ProcessExecutor, ThreadExecutor
 from .schedules import Schedules, ScheduleSettings
 from .settings import setting
@@ -155,11 +173,14 @@ class Worklist:
         lease: Duration | None = None,
         redeliveries: int | None = None,
         max_payload: int | str | None = None,
+        logs: str | None = None,
         secret: str | None = None,
         queues: Sequence[str] = (),
     ) -> None:
         self._place = setting("url", url, BrokerUrl)
         self.url = self._place.url
+        self.url_is_fixed = url is not None
+        """Whether the code gave it, so that $WORKLIST_URL means nothing."""
         self._codec = Codec(setting("secret", secret, _secret))
         self.max_payload = setting("max_payload", max_payload, size)
         self.lease = setting("lease", lease, _lease_time)
@@ -172,6 +193,8 @@ class Worklist:
         self.schedules = Schedules(self)
         self._queues = set(queues)
         self.environment = Environment(self.tasks, self._codec)
+        self.environment.results_of = self.results
+        self.environment.log_level = setting("logs", logs, log_level)
         self._middlewares: list[Middleware] = []
         self.events = EventBus()
         self._store: Store | None = None
@@ -183,7 +206,7 @@ class Worklist:
         """Make what the threads of this process share; a forked child needs its own."""
         self._opening = threading.Lock()
         self._batcher: Batcher[Job, JobId] = Batcher(self._put_now)
-        self._watcher = ResultWatcher(self)
+        self._watcher = Watcher(self, self._wake)
 
     def _after_fork(self) -> None:
         """Leave the parent's store alone, and open another when it is needed."""
@@ -339,7 +362,16 @@ class Worklist:
 
     def watch(self, id: JobId) -> "Future[JobRecord | None]":
         """Return a future of a job's record once it has finished."""
-        return self._watcher.watch(id)
+        return self._watcher.result(id)
+
+    def follow(self, ids: Iterable[JobId], watch: Watch) -> None:
+        """Show `watch` what is known of these jobs, now and after each change."""
+        self._watcher.follow(ids, watch)
+
+    def _wake(self) -> None:
+        store = self._store
+        if store is not None:
+            store.wake()
 
     def job(self, id: JobId) -> JobHandle[Any]:
         """Return the handle of a job, from anywhere that has its id. Raises JobUnknown where there is none."""
@@ -348,6 +380,86 @@ class Worklist:
             raise JobUnknown(f"job {id} is not known: never enqueued here, or its record is no longer kept")
         task = self.tasks.get(record.task)
         return JobHandle(id, self, task.returns if task else Any)
+
+    # -- groups and lanes -------------------------------------------------------------------------------------
+
+    def group(self, id: GroupId | None = None, *, then: Node | None = None, when: When = "succeeded") -> GroupHandle:
+        """Return the handle of a group, of a new one without an `id`.
+
+        A new one is filled in a ``with`` block, which it does not end before: ``with app.group() as g:
+        g.add(task.s(1))``. `then` is put exactly once when the last member has ended, and gets their results;
+        with ``when="all"`` also where some did not succeed.
+        """
+        handle = GroupHandle(id or new_group_id(), self)
+        if then is not None:
+            self.open_group(handle.id)
+            jobs: list[Job] = []
+            then.plan(Place(after=handle.id, when=when), jobs)
+            self.put(jobs)
+        return handle
+
+    def lane(self, name: str) -> LaneHandle:
+        """Return the handle of a lane: to look at it, limit it, pause it. It need not have been used before."""
+        return LaneHandle(lane_name(name, "the name of the lane"), self)
+
+    def lanes(self, names: Sequence[str] | None = None) -> list[Lane]:
+        """Return lanes as they are now, all or those of these names."""
+        return self.store.lanes(names)
+
+    def change_lane(self, name: str, change: LaneChange) -> None:
+        """Set limits, weight or pause of a lane."""
+        self.store.change_lane(name, change)
+
+    def open_group(self, id: GroupId) -> None:
+        """Make a group that does not end before it is sealed."""
+        self.store.open_group(id)
+
+    def seal_group(self, id: GroupId) -> None:
+        """Let a group end with its last member."""
+        self.store.seal_group(id)
+        if self._inline is not None:
+            self._inline()
+
+    def load_group(self, id: GroupId) -> GroupRecord | None:
+        """Return what is known of a group."""
+        return self.store.load_groups((id,))[0]
+
+    def members(self, id: GroupId, ended_after: tuple[float, JobId] | None, limit: int) -> list[JobRecord]:
+        """Return members of a group that have ended, in the order of their end."""
+        return self.store.members(id, ended_after, limit)
+
+    def results(self, id: GroupId) -> list[bytes | None]:
+        """Return the results of a group's members, encoded, in the order in which they were made."""
+        return self.store.results(id)
+
+    def call_off(self, id: GroupId) -> int:
+        """Cancel what has not begun of a group and ask what runs to stop."""
+        return self.store.call_off(id)
+
+    def progress_bar(self, title: str) -> AbstractContextManager[Bar]:
+        """Return a progress bar on stderr, where that is a terminal."""
+        return TerminalBar(title)
+
+    def wait(
+        self, jobs: Iterable[JobHandle[R]], timeout: float | None = None, return_when: ReturnWhen = "all"
+    ) -> DoneAndPending[R]:
+        """Wait for jobs as `concurrent.futures.wait` does for futures; return the sets ``(done, pending)``.
+
+        `return_when` is ``"all"`` have ended, the ``"first"`` has, or the first ``"failure"`` (or cancellation, or
+        expiry) where there is one, else all. It returns after `timeout` seconds in any case. Jobs that are named
+        twice count once; a job that is not known, such as one that keeps no result, has ended. A look at n jobs
+        takes n / 500 queries, and there is one only when some job may have changed.
+        """
+        return wait(self, jobs, timeout, return_when)
+
+    def as_completed(self, jobs: Iterable[JobHandle[R]], timeout: float | None = None) -> Stream[JobHandle[R]]:
+        """Iterate over the handles of jobs in the order in which they end, with ``for`` or ``async for``.
+
+        Raises ResultTimeout where not all have ended after `timeout` seconds, when it has yielded those that have.
+        Jobs that are named twice come once; a job that is not known, such as one that keeps no result, has ended,
+        and its `result()` says so. It asks as rarely as `wait`.
+        """
+        return as_completed(self, jobs, timeout)
 
     # -- working --------------------------------------------------------------------------------------------
 
@@ -452,7 +564,7 @@ class Worklist:
         """Give back files and connections. The app may be used again."""
         self._batcher.close()
         self._watcher.close()
-        self._watcher = ResultWatcher(self)
+        self._watcher = Watcher(self, self._wake)
         store, self._store = self._store, None
         if store is not None:
             store.close()

@@ -20,7 +20,8 @@ from pebble import ProcessExpired, ProcessPool
 
 from .core.errors import ChildDied, JobAborted, TimeLimitExceeded
 from .core.execution import Environment, Execution
-from .core.job import Progress
+from .core.job import Job, Progress
+from .core.joblog import JobLog
 from .core.outcome import Outcome
 from .core.ports import Lease
 from .core.task import Task
@@ -323,9 +324,11 @@ class ProcessExecutor:
         return future
 
     def _end(self, execution: Execution, future: "Future[Any]") -> None:
+        with self._lock:
+            self._running.pop(execution, None)  # first, so that no late report comes after the last word
         try:
-            execution.outcome, execution.seconds, progress = future.result()
-            execution.progress = progress or execution.progress
+            execution.outcome, execution.seconds, progress, log, execution.followers = future.result()
+            execution.hear(progress, log)
         except TimeoutError:
             execution.fail(TimeLimitExceeded())
         except CancelledError:
@@ -334,17 +337,16 @@ class ProcessExecutor:
             execution.fail(ChildDied(f"the child process that ran the job died with exit code {error.exitcode}"))
         except Exception as error:
             execution.fail(ChildDied(f"the job could not be run in a child process: {error}"))
-        with self._lock:
-            self._running.pop(execution, None)
         self._finished(execution)
         self._fill()
 
     def _take_reports(self) -> None:
         while (report := self._reports.get()) is not None:
-            id, progress = report
-            for execution in list(self._running):
-                if execution.lease.id == id:
-                    execution.progress = progress
+            id, number, progress, log = report
+            with self._lock:
+                for execution in self._running:
+                    if (execution.lease.id, execution.lease.number) == (id, number):
+                        execution.hear(progress, log)
 
     def backlog(self) -> int:
         """Return how many executions wait for a child."""
@@ -371,27 +373,63 @@ class ProcessExecutor:
             self._reports.put(None)
 
 
-_reports_to_parent: Any = None
+class _Teller:
+    """In a child: tells the parent what its job says, at once and then every `_TELL_SECONDS`, in a thread of its own.
+
+    So the last word before a long silence is heard too, and a pipe that is full holds up no job.
+    """
+
+    def __init__(self, reports: Any) -> None:
+        self._reports = reports
+        self._execution: Execution | None = None
+        self._news = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def follow(self, execution: Execution | None) -> None:
+        """Listen to this one from now on; None: to nobody."""
+        self._execution = execution
+        if execution is not None:
+            execution.report_with(self._note)
+
+    def _note(self) -> None:
+        self._news.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._serve, name="worklist-teller", daemon=True)
+            self._thread.start()
+
+    def _serve(self) -> None:
+        while self._news.wait():
+            self._news.clear()
+            execution = self._execution
+            if execution is not None:
+                lease, log = execution.lease, execution.log
+                self._reports.put((lease.id, lease.number, execution.progress, log and log.copy()))
+            time.sleep(_TELL_SECONDS)
+
+
+_TELL_SECONDS = 0.2
+_teller: _Teller | None = None
 
 
 def _set_up_child(reports: Any) -> None:
-    global _reports_to_parent
-    _reports_to_parent = reports
+    global _teller
+    _teller = _Teller(reports)
 
 
-def _run_in_child(task: Task[..., Any], lease: Lease) -> tuple[Outcome | None, float, Progress | None]:
-    """Run one job here, in the child; return its outcome, its seconds and its last progress."""
+_Told = tuple[Outcome | None, float, Progress | None, JobLog | None, list[Job] | None]
+"""What a child tells of a job: its outcome, its seconds, its last progress, its log and its followers."""
+
+
+def _run_in_child(task: Task[..., Any], lease: Lease) -> _Told:
+    """Run one job here, in the child."""
     environment: Environment = task.client.environment  # type: ignore[attr-defined]
     execution = Execution(lease, environment)
-    sent = 0.0
-
-    def report(progress: Progress) -> None:
-        nonlocal sent
-        if time.monotonic() - sent > 0.2:
-            sent = time.monotonic()
-            _reports_to_parent.put((lease.id, progress))
-
-    execution.report_with(report)
+    if _teller is not None:
+        _teller.follow(execution)
     if execution.prepare():
-        execution.run()
-    return execution.outcome, execution.seconds, execution.progress
+        with environment.capturing():
+            execution.run()
+    if _teller is not None:
+        _teller.follow(None)
+    log = execution.log and execution.log.copy()
+    return execution.outcome, execution.seconds, execution.progress, log, execution.followers

@@ -31,6 +31,11 @@ SETTINGS = (
     Setting("lease", "30s", "How long a worker may be silent before its jobs are given to another one"),
     Setting("redeliveries", 3, "How many workers may die with a job before it fails"),
     Setting("max_payload", "1MB", "The largest size of a job's arguments"),
+    Setting(
+        "logs",
+        "info",
+        "From which level on a job's log records are kept with it: debug, info, warning, error, critical, or none",
+    ),
     Setting("secret", None, "Sign jobs with this text, and refuse those that are not signed with it"),
 )
 

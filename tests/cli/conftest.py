@@ -29,7 +29,7 @@ def add(a: int, b: int = 1) -> int:
 
 @app.task(queue="mail")
 def fail(text: str) -> None:
-    current_job().progress(1, 3, "on the way")
+    current_job().progress(1, 3, "on the way"); current_job().log("no \\x1b[31mroute")
     raise ValueError(text)
 
 @app.task(retries=1, backoff=0)

@@ -96,6 +96,7 @@ def test_one_job_in_full(worked: Folder) -> None:
         r"^attempt 1, .*: ValueError: no such \\x1b\[31mplace$",
         r"^Traceback \(most recent call last\):$",
         r"raise ValueError\(text\)$",
+        r"^log\n\d{4}-\d\d-\d\dT[\d:.]+Z no \\x1b\[31mroute$",
     ):
         assert re.search(part, shown, re.MULTILINE), f"{part} is not in\n{shown}"
     assert "\x1b" not in shown
@@ -109,6 +110,7 @@ def test_one_job_as_json(worked: Folder) -> None:
     assert failed["arguments"] == {"text": "no such \x1b[31mplace\nsecond line"}
     assert failed["progress"] == {"done": 1.0, "total": 3.0, "note": "on the way"}
     assert failed["errors"][0]["type"] == "ValueError"
+    assert [line.split("Z ")[1] for line in failed["logs"]] == ["no \x1b[31mroute"]
     assert "raise ValueError(text)" in failed["errors"][0]["traceback"]
     assert time.time() - 600 < failed["finished"] < time.time() + 600
     assert worked.json("jobs", job(worked, "succeeded"))["result"] == 3

@@ -88,6 +88,11 @@ CHECKS = {
     "kill": _anything,
     "export": _anything,
     "ulimit": _anything,
+    "systemctl": _anything,
+    "journalctl": _anything,
+    "supervisorctl": _anything,
+    "docker": _anything,
+    "kubectl": _anything,
 }
 
 

@@ -14,7 +14,7 @@ import pytest
 from worklist import Worklist
 
 APP = """
-import os, time
+import logging, os, time
 from worklist import Worklist, current_job
 
 app = Worklist(os.environ["WORKLIST_URL"], lease=float(os.environ.get("LEASE", "1.5")))
@@ -47,6 +47,19 @@ async def anap(n: int, seconds: float) -> int:
     note(n)
     await asyncio.sleep(seconds)
     return n
+
+@app.task
+def stepwise(n: int, folder: str) -> int:
+    for step in range(n):
+        current_job().progress(step, n)
+        logging.getLogger("stepwise").warning("step %d", step)
+        while not os.path.exists(f"{folder}/{step}"):   # goes on when somebody has made it
+            time.sleep(0.01)
+    return n
+
+@app.task(process=True)
+def stepwise_in_child(n: int, folder: str) -> int:
+    return stepwise(n, folder)
 
 @app.task(process=True)
 def crash(n: int) -> int:

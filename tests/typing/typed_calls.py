@@ -6,7 +6,7 @@ A line that is wrong says so with the code of the error it must give.
 import asyncio
 from typing import assert_type
 
-from worklist import JobHandle, Worklist
+from worklist import JobHandle, JobUpdate, Worklist
 
 app = Worklist("memory://")
 
@@ -86,3 +86,20 @@ def bad_policy() -> None: ...
 
 # a handle from anywhere
 assert_type(app.job("0").status is None, bool)
+
+# watching
+for update in send.enqueue("a").updates(timeout=1):
+    assert_type(update, JobUpdate)
+for completed in app.as_completed([send.enqueue("a")]):
+    assert_type(completed.result(), int)
+done, pending = app.wait([send.enqueue("a")], return_when="first")
+assert_type(done, set[JobHandle[int]])
+app.wait([send.enqueue("a")], return_when="frist")  # E: arg-type
+app.wait(["0"])  # E: arg-type
+
+
+async def watch() -> None:
+    async for update in send.enqueue("a").updates():
+        assert_type(update.lines, tuple[str, ...])
+    async for completed in app.as_completed([send.enqueue("a")]):
+        assert_type(await completed, int)

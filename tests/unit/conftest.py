@@ -19,7 +19,7 @@ PATIENCE = 60.0
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("URL", "RESULTS", "KEEP_RESULTS", "LEASE", "REDELIVERIES", "MAX_PAYLOAD", "SECRET"):
+    for name in ("URL", "RESULTS", "KEEP_RESULTS", "LEASE", "REDELIVERIES", "MAX_PAYLOAD", "LOGS", "SECRET"):
         monkeypatch.delenv(f"WORKLIST_{name}", raising=False)
 
 

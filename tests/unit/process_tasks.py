@@ -1,5 +1,6 @@
 """Tasks for child processes, which import this module afresh; see test_processes.py."""
 
+import logging
 import os
 import sys
 import time
@@ -62,6 +63,20 @@ def report_and_wait(go_on: str) -> None:
     end = time.monotonic() + PATIENCE
     while not Path(go_on).exists() and time.monotonic() < end:
         time.sleep(0.005)
+
+
+@app.task(process=True)
+def log_and_wait(go_on: str) -> None:
+    job = current_job()
+    logging.getLogger("tests.child").warning("from the child")
+    job.log("first")
+    job.progress(1)
+    job.progress(2)  # at once after the first, and the last word for long
+    job.log("second")
+    end = time.monotonic() + PATIENCE
+    while not Path(go_on).exists() and time.monotonic() < end:
+        time.sleep(0.005)
+    job.log("third")
 
 
 @app.task(process=True)

@@ -88,3 +88,15 @@ def test_progress_of_a_child_is_seen_while_it_runs(tmp_path):
         (tmp_path / "go_on").touch()
         until(job.done)
     assert job.status == "succeeded"
+
+
+@pytest.mark.usefixtures("busy_keeper")
+def test_what_a_child_logs_and_its_last_word_before_a_silence_are_seen_while_it_runs(tmp_path):
+    job = tasks.log_and_wait.enqueue(str(tmp_path / "go_on"))
+    with serving(app, children=1):
+        until(lambda: len(job.logs) == 3 and job.progress == Progress(2))
+        assert job.status == "running"
+        (tmp_path / "go_on").touch()
+        until(job.done)
+    texts = [line.split(maxsplit=1)[1] for line in job.logs]
+    assert texts == ["WARNING tests.child: from the child", "first", "second", "third"]

@@ -217,19 +217,19 @@ def test_an_older_schema_is_brought_up_to_date_with_its_jobs(tmp_path, monkeypat
     old = SqliteBroker(path)
     ids = old.put([a_job() for _ in range(3)])
     old.close()
-    version = with_a_next_schema(monkeypatch, "ALTER TABLE jobs ADD COLUMN lane TEXT; -- a comment; here\n")
+    version = with_a_next_schema(monkeypatch, "ALTER TABLE jobs ADD COLUMN next_thing TEXT; -- a comment; here\n")
     broker = SqliteBroker(path)
     assert [lease.id for lease in broker.lease("w", ["default"], 9, 30.0)] == ids
-    assert broker._file.read("SELECT lane FROM jobs LIMIT 1") == [(None,)]
+    assert broker._file.read("SELECT next_thing FROM jobs LIMIT 1") == [(None,)]
     assert broker._file.read("PRAGMA user_version") == [(version,)]
     broker.close()
     SqliteBroker(path).close()
 
 
 def test_a_new_file_goes_through_every_schema(tmp_path, monkeypatch):
-    with_a_next_schema(monkeypatch, "ALTER TABLE jobs ADD COLUMN lane TEXT")
+    with_a_next_schema(monkeypatch, "ALTER TABLE jobs ADD COLUMN next_thing TEXT")
     broker = SqliteBroker(tmp_path / "jobs.db")
-    assert broker._file.read("SELECT lane FROM jobs") == []
+    assert broker._file.read("SELECT next_thing FROM jobs") == []
     broker.close()
 
 
@@ -239,13 +239,13 @@ def test_an_upgrade_that_fails_changes_nothing(tmp_path, monkeypatch):
     old.put([a_job()])
     old.close()
     with monkeypatch.context() as patch:
-        with_a_next_schema(patch, "ALTER TABLE jobs ADD COLUMN lane TEXT; CREATE TABLE jobs (x)")
+        with_a_next_schema(patch, "ALTER TABLE jobs ADD COLUMN next_thing TEXT; CREATE TABLE jobs (x)")
         with pytest.raises(BrokerError, match="already exists"):
             SqliteBroker(path)
     broker = SqliteBroker(path)
     assert broker.counts() == {"default": {JobState.QUEUED: 1}}
-    with pytest.raises(BrokerError, match="lane"):
-        broker._file.read("SELECT lane FROM jobs")
+    with pytest.raises(BrokerError, match="next_thing"):
+        broker._file.read("SELECT next_thing FROM jobs")
     broker.close()
 
 

@@ -88,6 +88,8 @@ def details(record: JobRecord, codec: Codec) -> Iterator[Any]:
         yield _headed("result", Text(visible(pretty(_value(record.result)))))
     for error in record.errors:
         yield _error(error)
+    if record.logs:
+        yield _headed("log", Text(visible("\n".join(record.logs))))
 
 
 def _facts(record: JobRecord, job: Job | None) -> list[tuple[str, Cell]]:

@@ -77,6 +77,10 @@ class SchemaMismatch(BrokerError):
     """The store was made by another program, or by a newer Worklist."""
 
 
+class GroupEnded(WorklistError):
+    """The group has ended, so nothing can be added to it."""
+
+
 class JobError(WorklistError):
     """A job did not give a result."""
 
@@ -101,6 +105,14 @@ class JobExpired(JobError):
     """The job was not started before it expired."""
 
 
+class GroupFailed(JobError):
+    """Members of the group did not succeed."""
+
+
+class GroupUnknown(JobError, LookupError):
+    """No such group is known: nothing was ever put in it here, or it is no longer kept."""
+
+
 class JobUnknown(JobError, LookupError):
     """No such job is known: it was never enqueued here, or its record is no longer kept."""
 
@@ -123,6 +135,10 @@ class JobAborted(WorklistError):
 
 class ChildDied(WorklistError):
     """The child process that ran the job died."""
+
+
+class NotInGroup(WorklistError, LookupError):
+    """The job that runs here is in no group, so nothing can be added to it."""
 
 
 class NoCurrentJob(WorklistError, RuntimeError):

@@ -7,26 +7,33 @@ It knows the registered tasks and the middleware, and neither the broker nor whe
 import asyncio
 import contextvars
 import datetime as dt
+import logging
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+
+import msgspec
 
 from .codec import Codec, encode_value
 from .errors import (
     ArgumentError,
     JobAborted,
     NoCurrentJob,
+    NotInGroup,
     ResultEncodingError,
     TimeLimitExceeded,
     UndecodableJob,
     UnknownTask,
     did_you_mean,
 )
-from .job import Job, JobId, Progress
-from .outcome import HAND_BACK, Cancel, Done, Fail, Outcome, Snooze, decide, describe, storable
+from .job import GroupId, Job, JobId, Progress
+from .joblog import Capture, JobLog, entry_of, said
+from .outcome import HAND_BACK, NONE, Cancel, Done, Fail, Outcome, Snooze, decide, describe, storable
 from .ports import Lease, Settlement
-from .task import Task, TaskOptions
+from .task import Call, Task, TaskOptions
+from .workflow import Node, Place
 
 UNKNOWN_TASK_GRACE = 600.0
 """Seconds for which a job of a task that nobody registered is handed back: a rolling deploy is no failure."""
@@ -35,6 +42,8 @@ UNKNOWN_TASK_PAUSE = 5.0
 _DONE_NONE = Done()
 _NO_OPTIONS = TaskOptions()
 _current: contextvars.ContextVar["Execution"] = contextvars.ContextVar("worklist_current_job")
+_capture = Capture(lambda: _current.get(None))
+_first_entry = threading.Lock()
 
 
 class Environment:
@@ -44,6 +53,14 @@ class Environment:
         self.tasks = tasks
         self.codec = codec
         self.around: Callable[[CurrentJob], AbstractContextManager[object]] | None = None
+        self.results_of: Callable[[GroupId], Sequence[bytes | None]] = lambda _: ()
+        """Returns the results of a group's members, encoded, for the job that waited for them."""
+        self.log_level: int | None = logging.INFO
+        """From which level on the log records of a job are kept with it; None: none are."""
+
+    def capturing(self) -> AbstractContextManager[None]:
+        """Return what keeps the log records of jobs while it is entered."""
+        return nullcontext() if self.log_level is None else _capture
 
 
 class Execution:
@@ -54,9 +71,12 @@ class Execution:
         "_reporter",
         "abort_reason",
         "args",
+        "followers",
         "job",
         "kwargs",
+        "lacks_results",
         "lease",
+        "log",
         "options",
         "outcome",
         "progress",
@@ -68,12 +88,15 @@ class Execution:
     def __init__(self, lease: Lease, environment: Environment) -> None:
         self.lease = lease
         self._environment = environment
-        self._reporter: Callable[[Progress], None] | None = None
+        self._reporter: Callable[[], object] | None = None
         self.outcome: Outcome | None = None
         self.abort_reason: Cancel | Snooze | None = None
         self.progress: Progress | None = None
+        self.log: JobLog | None = None
         self.seconds = 0.0
         self.started = 0.0
+        self.followers: list[Job] | None = None
+        self.lacks_results = False
         self.job: Job | None = None
         self.task: Task[..., Any] | None = None
         self.options = _NO_OPTIONS
@@ -92,7 +115,12 @@ class Execution:
                 self.outcome = self._unknown_task(job)
                 return False
             self.options = self._options_for_run(task, job)
-            self.args, self.kwargs = task.signature.decode(job.args)
+            if job.ties is None or not job.ties.takes:
+                self.args, self.kwargs = task.signature.decode(job.args)
+            elif self.lease.given is not None:
+                self._take(self.lease.given)
+            else:
+                self.lacks_results = True
         except (UndecodableJob, ArgumentError) as error:
             self.outcome = Fail(describe(error, self.lease.attempt, time.time()))
             return False
@@ -106,12 +134,27 @@ class Execution:
         except (TypeError, ValueError) as error:
             raise UndecodableJob(f"the job's own options mean nothing here: {error}") from None
 
+    def _take(self, given: bytes) -> None:
+        """Decode the arguments, with the result of what the job waited for as the first."""
+        self.args, self.kwargs = self.task.signature.decode_given(self.job.args, given)  # type: ignore[union-attr]
+
+    def _fetch_results(self) -> None:
+        """Fetch the results of the group that it waited for. What waited for a job that failed, and runs, gets None."""
+        after = self.job.ties.after or ""  # type: ignore[union-attr]
+        if not after.startswith("g"):
+            self._take(NONE)
+            return
+        results = self._environment.results_of(after)
+        self._take(encode_value([msgspec.Raw(NONE if it is None else it) for it in results]))
+
     def run(self) -> None:
         """Call the function and set the outcome. Never raises what the function raised."""
         token = _current.set(self)
         self.started = time.perf_counter()
         value = None  # the result where a middleware swallows what the function raised
         try:
+            if self.lacks_results:
+                self._fetch_results()
             if self._environment.around is None:
                 value = self.task.function(*self.args, **self.kwargs)  # type: ignore[union-attr]
             else:
@@ -131,6 +174,8 @@ class Execution:
         limit: asyncio.Timeout | None = None
         value = None
         try:
+            if self.lacks_results:
+                await asyncio.to_thread(self._fetch_results)
             with around(CurrentJob(self)) if around else nullcontext():
                 async with asyncio.timeout(self.options.timeout) as limit:
                     value = await self.task.function(*self.args, **self.kwargs)  # type: ignore[union-attr]
@@ -151,7 +196,7 @@ class Execution:
             error = TimeLimitExceeded(f"ran longer than its time limit of {self.options.timeout:g} s").with_traceback(
                 error.__traceback__
             )
-        if isinstance(error, ResultEncodingError):
+        if isinstance(error, ResultEncodingError) or (isinstance(error, ArgumentError) and self.lacks_results):
             self.outcome = Fail(describe(error, self.lease.attempt, time.time()))
             return
         failures = self.lease.attempt - self.lease.lost
@@ -161,17 +206,55 @@ class Execution:
         """Return what is to be written down."""
         options = self.options
         outcome = self.outcome if self.outcome is not None else HAND_BACK
-        return Settlement(self.lease, outcome, options.results, options.keep_results, self.progress)
+        settlement = Settlement(self.lease, outcome, options.results, options.keep_results, self.progress)
+        if self.followers is not None:
+            settlement.followers = self.followers
+        if self.log is not None:
+            settlement.logs = self.log.lines()
+        return settlement
 
-    def report_with(self, reporter: Callable[[Progress], None]) -> None:
-        """Hand progress to `reporter` as it is reported, where nobody can come and look (a child process)."""
+    def hand_back(self) -> Settlement:
+        """Return that it did not end, whether or not it has begun; what it has said is kept."""
+        logs = self.log.lines() if self.log is not None else ()
+        return Settlement(self.lease, HAND_BACK, progress=self.progress, logs=logs)
+
+    # -- what the running code says ---------------------------------------------------------------------------
+
+    def report_with(self, reporter: Callable[[], object]) -> None:
+        """Call `reporter` whenever the job says something, where nobody can come and look (a child process)."""
         self._reporter = reporter
+
+    def said(self) -> tuple[Progress | None, int]:
+        """Return what changes whenever the job says something: its progress and a count of its log's entries."""
+        return self.progress, self.log.count if self.log is not None else 0
+
+    def hear(self, progress: Progress | None, log: JobLog | None) -> None:
+        """Take over what the job has said elsewhere."""
+        self.progress = progress or self.progress
+        self.log = log or self.log
 
     def set_progress(self, progress: Progress) -> None:
         """Note how far the job has come."""
         self.progress = progress
         if self._reporter is not None:
-            self._reporter(progress)
+            self._reporter()
+
+    def write_log(self, entry: str) -> None:
+        """Keep an entry of what the job logs."""
+        if self.log is None:
+            with _first_entry:  # a job may have threads of its own
+                self.log = self.log or JobLog()
+        self.log.write(entry)
+        if self._reporter is not None:
+            self._reporter()
+
+    def take(self, record: logging.LogRecord) -> None:
+        """Keep what a log record says, if its level is high enough."""
+        level = self._environment.log_level
+        if level is not None and record.levelno >= level:
+            self.write_log(entry_of(record))
+
+    # -- how it ends ------------------------------------------------------------------------------------------
 
     def _done(self, value: Any) -> Done:
         try:
@@ -207,6 +290,21 @@ def _culprit(value: Any, path: str) -> str:
         except Exception:
             return _culprit(item, inner)
     return f"{path} is of type {type(value).__qualname__}"
+
+
+class CurrentGroup:
+    """The group that the current job is a member of, as its own code sees it."""
+
+    def __init__(self, id: GroupId, execution: Execution) -> None:
+        self.id = id
+        self._execution = execution
+
+    def add(self, what: Task[..., Any] | Call[..., Any] | Node, *args: Any, **kwargs: Any) -> Any:
+        """Add a member with the settle of this job, as `CurrentJob.put` does; the group cannot have ended before."""
+        return _follow(self._execution, what, args, kwargs, self.id)
+
+    def __repr__(self) -> str:
+        return f"<CurrentGroup {self.id}>"
 
 
 class CurrentJob:
@@ -253,12 +351,50 @@ class CurrentJob:
         """Whether the job was asked to stop; long loops may look at it."""
         return self._execution.abort_reason is not None
 
+    @property
+    def group(self) -> CurrentGroup:
+        """The group that it is a member of, to add others to. Raises NotInGroup where it is in none."""
+        ties = self._execution.job.ties if self._execution.job else None
+        if ties is None or ties.group is None:
+            raise NotInGroup
+        return CurrentGroup(ties.group, self._execution)
+
+    def put(self, what: Task[..., Any] | Call[..., Any] | Node, *args: Any, **kwargs: Any) -> Any:
+        """Put a job, or a workflow, that comes to exist with the settle of this one, in the same transaction.
+
+        Where this attempt does not succeed, none of what it has put exists. Takes a task with its arguments, or a
+        step, chain or group; returns the handle. The job of a key that is held then is not added.
+        """
+        return _follow(self._execution, what, args, kwargs, None)
+
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Tell how far the job has come. Cheap: it is written down about once a second."""
         self._execution.set_progress(Progress(float(done), None if total is None else float(total), storable(note)))
 
+    def log(self, text: str) -> None:
+        """Keep a line of text with the job, with the time before it, beside what its code logs through `logging`."""
+        self._execution.write_log(said(str(text)))
+
     def __repr__(self) -> str:
         return f"<CurrentJob {self.id} {self.task} attempt {self.attempt}>"
+
+
+def _follow(
+    execution: Execution,
+    what: Task[..., Any] | Call[..., Any] | Node,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    group: GroupId | None,
+) -> Any:
+    if isinstance(what, Call):
+        what = what.s(*args, **kwargs)
+    elif not isinstance(what, Node) or args or kwargs:
+        raise ArgumentError(
+            f"put() got {what!r}; expected a task with its arguments, such as put(task, 1), or a workflow"
+        )
+    if execution.followers is None:
+        execution.followers = []
+    return what.plan(Place(group=group), execution.followers).handle
 
 
 def current_job() -> CurrentJob:

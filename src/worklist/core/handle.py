@@ -5,10 +5,10 @@ It follows the habits of concurrent.futures. It knows the app only as Records.
 
 import asyncio
 import time
-from collections.abc import Generator, Sequence
-from concurrent.futures import Future
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Generator
+from typing import Any, Generic, TypeVar
 
+from .client import Records
 from .codec import decode_value
 from .errors import (
     JobCancelled,
@@ -19,26 +19,11 @@ from .errors import (
     ResultTimeout,
 )
 from .job import JobId, JobRecord, JobState, Progress
-from .outcome import NONE
-from .ports import Change, ResultsPolicy
+from .outcome import NONE, PREDECESSOR_FAILED
+from .ports import ResultsPolicy
+from .watching import JobUpdate, Stream, updates
 
 R = TypeVar("R")
-
-
-class Records(Protocol):
-    """Where a handle looks."""
-
-    def load(self, ids: Sequence[JobId]) -> list[JobRecord | None]:
-        """Return what is known of each job."""
-
-    def wait_change(self, seconds: float) -> None:
-        """Return when some job may have changed, or after `seconds`."""
-
-    def change(self, ids: Sequence[JobId], change: Change) -> list[JobId]:
-        """Cancel, retry or delete jobs."""
-
-    def watch(self, id: JobId) -> "Future[JobRecord | None]":
-        """Return a future of the job's record once it has finished (None: unknown)."""
 
 
 class JobHandle(Generic[R]):
@@ -58,7 +43,10 @@ class JobHandle(Generic[R]):
 
     @property
     def status(self) -> JobState | None:
-        """The job's state; None where the job is unknown (never enqueued here, or no longer kept)."""
+        """The job's state; None where the job is unknown: never enqueued here, or no longer kept.
+
+        A job that waits for its turn is known, and its state is ``queued``.
+        """
         record = self.record()
         return record.state if record else None
 
@@ -72,6 +60,22 @@ class JobHandle(Generic[R]):
         """What the running code last said by ``current_job().progress(done, total)``."""
         record = self.record()
         return record.progress if record else None
+
+    @property
+    def logs(self) -> tuple[str, ...]:
+        """The last lines that the job has logged, oldest first; see `worklist.core.joblog` for how many."""
+        record = self.record()
+        return record.logs if record else ()
+
+    def updates(self, timeout: float | None = None) -> Stream[JobUpdate]:
+        """Iterate, with ``for`` or ``async for``, over how the job stands: now, then whenever it has changed.
+
+        An update holds `state`, `attempt`, `progress`, and the `lines` logged since the one before. The last one has
+        the state in which the job finished. A job whose record is removed meanwhile just ends the iteration. A slow
+        reader misses what lies between, and never the last. Raises JobUnknown where the job is unknown at the
+        beginning, and ResultTimeout where it has not finished after `timeout` seconds.
+        """
+        return updates(self._records, self.id, timeout)
 
     def cancel(self) -> bool:
         """Cancel the job if it is queued, ask it to stop if it runs; return whether that was possible."""
@@ -125,6 +129,9 @@ def failure(record: JobRecord) -> Exception:
     """Return the exception that tells how a finished job did not succeed."""
     if record.state is JobState.EXPIRED:
         return JobExpired(f"job {record.id} ({record.task}) was not started before it expired")
+    if record.state is JobState.CANCELLED and record.errors and record.errors[-1].type == PREDECESSOR_FAILED:
+        reason = record.errors[-1].message
+        return JobFailed(f"{record.task} did not run, since {reason}", PREDECESSOR_FAILED, reason)
     if record.state is JobState.CANCELLED:
         return JobCancelled(f"job {record.id} ({record.task}) was cancelled")
     if not record.errors:

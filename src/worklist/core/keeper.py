@@ -1,7 +1,8 @@
 """The keeper: the thread of a worker that holds on to its leases and tidies up, however busy the others are.
 
-It renews leases, hears of cancellations, writes down progress, reports the worker alive, removes what has been kept
-long enough, and watches the worker's memory. It knows no executor: what to do about a job is the worker's business.
+It renews leases, hears of cancellations, writes down progress and logs, reports the worker alive, removes what has
+been kept long enough, and watches the worker's memory. It knows no executor: what to do about a job is the worker's
+business.
 """
 
 import os
@@ -15,7 +16,7 @@ import msgspec
 from .errors import BrokerError
 from .events import EventBus, LeaseLost, log
 from .execution import Execution
-from .job import JobId, Progress
+from .job import Progress
 from .outcome import Cancel, Snooze
 from .ports import Broker, Report, WorkerInfo
 
@@ -23,6 +24,8 @@ KEEPER_SECONDS = 1.0
 PRUNE_SECONDS = 10.0
 PRUNE_JOBS = 5000
 """How many jobs one transaction removes at most."""
+_NOTHING = (None, 0)
+"""What an execution has said that has said nothing."""
 
 
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +60,7 @@ class Keeper:
         self._events = events
         self._in_flight = in_flight
         self._info = info
-        self._reported: dict[JobId, Progress] = {}
+        self._reported: dict[Execution, tuple[Progress | None, int]] = {}
         self._extended_at = 0.0
         self._pruned_at = time.monotonic() - random.uniform(0, PRUNE_SECONDS)  # noqa: S311
         self._ended = threading.Event()
@@ -79,7 +82,7 @@ class Keeper:
         self._ended.set()
 
     def _go_round(self, now: float) -> None:
-        self._report_progress()
+        self._report()
         if self._in_flight or now - self._extended_at > self._options.lease / 3:
             self._extend()
             self._extended_at = now
@@ -98,13 +101,19 @@ class Keeper:
             elif lease.id in extended.cancelled:
                 self.on_unwanted(execution, Cancel("cancelled on request"))
 
-    def _report_progress(self) -> None:
-        """Write down the progress that is new since the last round."""
-        progress = {e.lease.id: (e.lease, e.progress) for e in list(self._in_flight) if e.progress}
-        news = [(lease, at) for id, (lease, at) in progress.items() if at != self._reported.get(id)]
+    def _report(self) -> None:
+        """Write down the progress and the log lines that are new since the last round."""
+        said = {execution: execution.said() for execution in list(self._in_flight)}
+        said = {execution: now for execution, now in said.items() if now != _NOTHING}
+        news = [e for e, now in said.items() if now != self._reported.get(e)]
         if news:
-            self._broker.report([Report(lease, at) for lease, at in news])
-        self._reported = {id: at for id, (_, at) in progress.items()}
+            self._broker.report([self._report_of(e, *said[e]) for e in news])
+        self._reported = said
+
+    def _report_of(self, execution: Execution, progress: Progress | None, entries: int) -> Report:
+        _, reported = self._reported.get(execution, _NOTHING)
+        logs = execution.log.lines() if execution.log is not None and entries != reported else None
+        return Report(execution.lease, progress, logs)
 
     def _prune(self) -> None:
         while self._broker.prune(PRUNE_JOBS) >= PRUNE_JOBS and not self._ended.is_set():

@@ -47,8 +47,8 @@ class Lane(msgspec.Struct, kw_only=True):
         room = INFINITE
         limits = self.limits
         if limits.rate is not None:
-            ahead = max(0.0, self.spent - now) * limits.rate
-            room = max(0, math.floor(limits.burst - ahead + _TOLERANCE))
+            ahead = max(0.0, self.spent - now - _EARLY) * limits.rate
+            room = max(0, math.floor(limits.burst - ahead))
         if limits.concurrency is not None:
             room = min(room, max(0, limits.concurrency - self.running))
         return room
@@ -60,14 +60,14 @@ class Lane(msgspec.Struct, kw_only=True):
         at = self.paused if self.paused > now else 0.0
         if self.limits.rate is not None:
             earned = self.spent - (self.limits.burst - 1) / self.limits.rate
-            if earned - now > _TOLERANCE / self.limits.rate:
+            if earned - now > _EARLY:
                 at = max(at, earned)
         return at
 
     def spend(self, jobs: int, now: float) -> None:
         """Note that `jobs` have been leased."""
         self.running += jobs
-        if self.limits.rate is not None:
+        if self.limits.rate is not None and jobs:
             self.spent = max(self.spent, now) + jobs / self.limits.rate
 
     def give_back(self, jobs: int, unused: int) -> None:
@@ -76,11 +76,10 @@ class Lane(msgspec.Struct, kw_only=True):
         if self.limits.rate is not None:
             self.spent -= unused / self.limits.rate
 
-    @property
-    def blank(self) -> bool:
-        """Whether nothing would be lost if the lane were made anew by the next job that names it."""
-        return not (self.running or self.pinned or self.paused)
+    def is_idle(self, now: float) -> bool:
+        """Return whether nothing would be lost if the lane were made anew by the next job that names it."""
+        return not (self.running or self.pinned or self.paused > now or self.spent > now) and self.weight == 1.0
 
 
-_TOLERANCE = 1e-6
-"""Part of a token that counts as a whole one, since times are floats."""
+_EARLY = 2e-6
+"""Seconds by which a token may be early, since a time of today as a float is exact to a quarter of a microsecond."""

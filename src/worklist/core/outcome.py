@@ -151,6 +151,29 @@ def lost_worker(worker: str | None, attempt: int, at: float) -> ErrorInfo:
     return ErrorInfo("WorkerLost", f"worker {worker} gave no sign of life until its lease lapsed", "", attempt, at)
 
 
+PREDECESSOR_FAILED = "PredecessorFailed"
+"""The type of the error of a job that was cancelled because what it waited for did not succeed."""
+
+
+def predecessor_failed(reason: str, at: float) -> ErrorInfo:
+    """Return the record of a job that never ran, since what it waited for did not succeed."""
+    return ErrorInfo(PREDECESSOR_FAILED, reason, "", 0, at)
+
+
+def why_job(task: str, id: str, state: str, error: ErrorInfo | None) -> str:
+    """Return how a job ended, as a reason for those that waited for it: the first cause of a row of them."""
+    if error is not None and error.type == PREDECESSOR_FAILED:
+        return error.message
+    return f"{task} (job {id}) {'was ' * (state == 'cancelled')}{state}" + (
+        f": {error.type}: {error.message}" if error is not None else ""
+    )
+
+
+def why_group(id: str, total: int, failed: int, cancelled: int) -> str:
+    """Return how a group ended, as a reason for those that waited for it."""
+    return f"of {total} members of group {id} {failed} failed and {cancelled} were cancelled"
+
+
 def decide(error: BaseException, failures: int, attempt: int, at: float, options: "TaskOptions") -> Outcome:
     """Return what becomes of a job whose function raised.
 

@@ -21,17 +21,20 @@ _VARIADIC = (_KINDS.VAR_POSITIONAL, _KINDS.VAR_KEYWORD)
 
 
 class Signature:
-    """The typed parameters of one task function."""
+    """The typed parameters of one task function, but for the first ones that are to be skipped."""
 
-    def __init__(self, task: str, function: Callable[..., Any]) -> None:
+    def __init__(self, task: str, function: Callable[..., Any], skip: int = 0) -> None:
         self.task = task
-        self._signature = inspect.signature(function)
+        self._function = function
+        whole = inspect.signature(function)
+        self._signature = whole.replace(parameters=[*whole.parameters.values()][skip:])
         self._parameters = self._signature.parameters
         self.names = tuple(self._parameters)
         self._variadic = any(p.kind in _VARIADIC for p in self._parameters.values())
         self._keyword_only = [p.name for p in self._parameters.values() if p.kind is _KINDS.KEYWORD_ONLY]
-        self._types = _resolve(function, self._signature)
-        self.returns = self._types.pop("return", Any)
+        types = _resolve(function, self._signature)
+        self.returns = types.pop("return", Any)
+        self._types = {name: annotation for name, annotation in types.items() if name in self._parameters}
         try:
             self._struct = self._build()
             self._decode = msgspec.msgpack.Decoder(self._struct, dec_hook=from_plain).decode
@@ -91,6 +94,22 @@ class Signature:
             return self._decode(data)
         except Exception as error:  # whatever the argument's own type raises when it is made
             raise ArgumentError(f"{self.task}(): {_plainly(error)}") from None
+
+    @functools.cached_property
+    def rest(self) -> "Signature":
+        """The parameters after the first one, which a result is given to. Raises ArgumentError where there is none."""
+        first = next(iter(self._parameters.values()), None)
+        if first is None or first.kind in (*_VARIADIC, _KINDS.KEYWORD_ONLY):
+            raise ArgumentError(
+                f"{self.task}{self._signature} has no first argument that could be given the result of what it waits "
+                f"for; use {self.task.rpartition('.')[2]}.si(...) to have it called without"
+            )
+        return Signature(self.task, self._function, skip=1)
+
+    def decode_given(self, data: bytes, given: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Do what `decode` does, for arguments encoded by `rest`, with the encoded value `given` as the first."""
+        named = _decode_named(data)
+        return self.decode(_encode_named({self.names[0]: msgspec.Raw(given), **named}))
 
     def _build(self) -> type[msgspec.Struct]:
         ordinary = [self._field(p) for p in self._parameters.values() if p.kind is not _KINDS.KEYWORD_ONLY]
@@ -157,6 +176,8 @@ class Signature:
         return f"{self.task}(): the arguments cannot be stored: {error}"
 
 
+_decode_named = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
+_encode_named = msgspec.msgpack.Encoder().encode
 _NO_KEYWORDS: dict[str, Any] = {}
 
 

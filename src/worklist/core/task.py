@@ -9,25 +9,33 @@ import hashlib
 import importlib
 import inspect
 import itertools
+import math
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Generic, ParamSpec, Protocol, TypedDict, TypeVar
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, ParamSpec, TypedDict, TypeVar
 
 import msgspec
 
+from .client import Client
 from .errors import ArgumentError, ConfigError, PayloadTooLarge, did_you_mean
-from .handle import JobHandle, Records
-from .job import FOREVER, Job, JobId, new_job_id
+from .handle import JobHandle
+from .job import FOREVER, Job, JobId, Ties, new_job_id
+from .lane import LaneLimits
 from .outcome import Backoff, BackoffRule, as_backoff
 from .ports import Capabilities, ResultsPolicy
 from .signature import Signature
-from .units import Duration, seconds
+from .units import Duration, rate, seconds
+from .workflow import Group, Node, Place, Step
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 KeyRule = str | bool | Callable[..., str]
 """A fixed key, True for "the same arguments", or a function of the call's arguments, which it gets by name."""
+LaneRule = str | Callable[..., str]
+"""The name of a lane, or a function of the call's arguments, which it gets by name."""
+MAX_NAME = 200
 CHUNK = 1000
 """How many jobs `enqueue_many` puts in one transaction."""
 
@@ -50,6 +58,10 @@ class TaskSettings(TypedDict, total=False):
     keep_results: Duration
     redeliveries: int
     process: bool
+    lane: LaneRule | None
+    rate: float | str | None
+    burst: int | None
+    concurrency: int | None
 
 
 class CallSettings(TypedDict, total=False):
@@ -69,6 +81,7 @@ class CallSettings(TypedDict, total=False):
     results: ResultsPolicy
     keep_results: Duration
     redeliveries: int
+    lane: LaneRule | None
 
 
 class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,8 +104,19 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     keep_results: float = 604800.0
     redeliveries: int = 3
     process: bool = False
+    lane: LaneRule | None = None
+    rate: float | None = None
+    burst: int | None = None
+    concurrency: int | None = None
     overrides: dict[str, Any] | None = None
     """The run-time options that a call changed; they travel with the job."""
+
+    @property
+    def limits(self) -> LaneLimits | None:
+        """What the task declares of its lanes."""
+        if self.rate is None and self.concurrency is None:
+            return None
+        return lane_limits(self.rate, self.burst, self.concurrency)
 
     def changed(self, settings: Mapping[str, Any], who: str, known: Iterable[str]) -> "TaskOptions":
         """Return a copy with `settings` checked and applied. Raises ConfigError, naming `who` they are for."""
@@ -111,7 +135,7 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _RUN_TIME = {"retries", "backoff", "timeout", "results", "keep_results"}
-_MAY_BE_NONE = {"retries", "timeout", "key", "expires", "eta"}
+_MAY_BE_NONE = {"retries", "timeout", "key", "expires", "eta", "lane", "rate", "burst", "concurrency"}
 _DURATIONS = {"timeout", "expires", "delay", "keep_results"}
 _MAX_ETA = 1e12
 """Unix seconds. Nothing below it is today in milliseconds, so that mistake is noticed."""
@@ -146,6 +170,31 @@ def _count(value: Any, what: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 1_000_000_000:
         raise ConfigError(f"{what} is {value!r}; expected a whole number from 0 to a billion")
     return value
+
+
+def _positive(value: Any, what: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= 1_000_000_000:
+        raise ConfigError(f"{what} is {value!r}; expected a whole number from 1 to a billion")
+    return value
+
+
+def _lane(value: Any, what: str) -> LaneRule:
+    if callable(value):
+        return value  # type: ignore[no-any-return]
+    return lane_name(value, what)
+
+
+def lane_name(value: Any, what: str) -> str:
+    """Return the name of a lane. Raises ConfigError for one that nobody could read in a list."""
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME or not value.isprintable():
+        shown = f"{value[:40]!r}... of {len(value):,} characters" if len(str(value)) > MAX_NAME else repr(value)
+        raise ConfigError(f"{what} is {shown}; expected a printable name of 1 to {MAX_NAME} characters")
+    return value
+
+
+def lane_limits(rate: float | None, burst: int | None, concurrency: int | None) -> LaneLimits:
+    """Return limits; without a `burst`, a lane may make up for a tenth of a second in which nobody looked."""
+    return LaneLimits(rate, burst or max(1, math.ceil((rate or 0.0) / 10)), concurrency)
 
 
 def _priority(value: Any, what: str) -> int:
@@ -215,29 +264,12 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "key": _key,
     "hold": _hold,
     "results": _results,
+    "lane": _lane,
+    "rate": rate,
+    "burst": _positive,
+    "concurrency": _positive,
 }
 _PLAIN: dict[str, type] = {"replace": bool, "process": bool}
-
-
-class Client(Records, Protocol):
-    """What a task needs of its app."""
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the app's broker can do."""
-
-    @property
-    def max_payload(self) -> int:
-        """The largest size of a job's arguments, in bytes."""
-
-    def put(self, jobs: Sequence[Job]) -> list[JobId]:
-        """Put jobs in the broker."""
-
-    async def aput(self, jobs: Sequence[Job]) -> list[JobId]:
-        """Put jobs from a coroutine."""
-
-    def check_queue(self, queue: str) -> None:
-        """Raise ConfigError where no task declares this queue."""
 
 
 class Call(Generic[P, R]):
@@ -270,10 +302,28 @@ class Call(Generic[P, R]):
             handles += self._handles(self._task.client.put(chunk))
         return handles
 
-    def job(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Job:
-        """Return the job that this call would put, without putting it."""
+    def s(self, *args: Any, **kwargs: Any) -> Step[R]:
+        """Return this call as a step of a workflow: after another step, its result becomes the first argument."""
+        return Step(self, args, kwargs)
+
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Step[R]:
+        """Return this call as a step of a workflow that takes no result of the step before."""
+        return Step(self, args, kwargs, takes=False)
+
+    def map(self, items: Iterable[Any]) -> Group:
+        """Return a group of calls, one for each item, which is its only argument. `items` is read when it is put."""
+        return Group(_each(items, lambda item: Step(self, (item,), {})), self.client)
+
+    def starmap(self, calls: Iterable[Sequence[Any]]) -> Group:
+        """Return a group of calls, one for each sequence of arguments."""
+        return Group(_each(calls, lambda arguments: Step(self, tuple(arguments), {})), self.client)
+
+    def job(self, args: Sequence[Any], kwargs: Mapping[str, Any], place: Place | None = None) -> Job:
+        """Return the job that this call would put, without putting it; `place` is where it stands in a workflow."""
         options = self._options
-        data = self._task.signature.encode(args, kwargs)
+        takes = place is not None and place.takes
+        signature = self._task.signature.rest if takes else self._task.signature
+        data = signature.encode(args, kwargs)
         if len(data) > self._task.client.max_payload:
             raise PayloadTooLarge(
                 f"{self._task.name}(): the arguments take {len(data):,} bytes, the limit is "
@@ -287,14 +337,29 @@ class Call(Generic[P, R]):
             options.priority,
             options.delay,
             options.eta,
-            None if options.key is None else self._unique_key(options.key, data, args, kwargs),
+            None if options.key is None else self._unique_key(options.key, data, signature, args, kwargs),
             options.hold,
             options.replace,
             options.expires,
             options.redeliveries,
             time.time(),
             options.overrides,
+            self._ties(signature, args, kwargs, place),
         )
+
+    def _ties(
+        self, signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any], place: Place | None
+    ) -> Ties | None:
+        limits = self._options.limits
+        rule = self._options.lane
+        if rule is None and limits is None and place is None:
+            return None
+        lane = self._task.name if rule is None and limits is not None else rule
+        if callable(lane):
+            lane = lane_name(lane(**signature.by_name(args, kwargs)), f"the lane of {self._task.name}()")
+        if place is None:
+            return Ties(lane, limits)
+        return Ties(lane, limits, place.group, place.after, place.when, place.takes, place.followed)
 
     def _numbered_job(self, index: int, call: tuple[Any, ...] | Mapping[str, Any]) -> Job:
         try:
@@ -309,14 +374,25 @@ class Call(Generic[P, R]):
             "or a mapping of named ones"
         )
 
-    def _unique_key(self, rule: KeyRule, data: bytes, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    def _unique_key(
+        self, rule: KeyRule, data: bytes, signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> str:
         if callable(rule):
-            key: Any = rule(**self._task.signature.by_name(args, kwargs))
+            key: Any = rule(**signature.by_name(args, kwargs))
             if not isinstance(key, str):
                 raise ArgumentError(f"{self._task.name}(): its key function returned {key!r}; expected a string")
         else:
             key = hashlib.blake2b(data, digest_size=16).hexdigest() if rule is True else rule
         return f"{self._task.name}:{key}"
+
+    def handle(self, id: JobId) -> JobHandle[R]:
+        """Return the handle of a job of this call."""
+        return JobHandle(id, self._task.client, self._task.returns, self._options.results)
+
+    @property
+    def client(self) -> Client:
+        """The app."""
+        return self._task.client
 
     def _handles(self, ids: Sequence[JobId]) -> list[JobHandle[R]]:
         client, returns, results = self._task.client, self._task.returns, self._options.results
@@ -327,7 +403,7 @@ class Task(Call[P, R]):
     """A registered function. Call it to run it here; `enqueue` it to have a worker run it."""
 
     def __init__(self, client: Client, name: str, function: Callable[P, Any], options: TaskOptions) -> None:
-        self.client = client
+        self._client = client
         self.name = name
         self.function = function
         self.options = options
@@ -342,6 +418,11 @@ class Task(Call[P, R]):
         super().__init__(self, options)
         self._refuse_what_cannot_be()
 
+    @property
+    def client(self) -> Client:
+        """The app."""
+        return self._client
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, here and now."""
         return self.function(*args, **kwargs)  # type: ignore[no-any-return]
@@ -353,7 +434,8 @@ class Task(Call[P, R]):
         """
         who = f"{self.name}.using()"
         options = self.options.changed(settings, who, CallSettings.__annotations__)
-        self._refuse_key_function(options.key, who)
+        self._refuse_function("key", options.key, who)
+        self._refuse_function("lane", options.lane, who)
         if "queue" in settings:
             self.client.check_queue(options.queue)
         _refuse_unsupported(options, who, self.client.capabilities)
@@ -370,13 +452,16 @@ class Task(Call[P, R]):
             raise ConfigError(f"{who}: process=True is for plain functions; an async one runs on the event loop")
         if self.options.process and "<locals>" in self.__qualname__:
             raise ConfigError(f"{who}: process=True needs a function at the top of a module, so a child can import it")
-        self._refuse_key_function(self.options.key, who)
+        self._refuse_function("key", self.options.key, who)
+        self._refuse_function("lane", self.options.lane, who)
+        if self.options.burst is not None and self.options.rate is None:
+            raise ConfigError(f"{who}: burst={self.options.burst} is how far a rate may be exceeded; give a rate, too")
         _refuse_unsupported(self.options, who, self.client.capabilities)
 
-    def _refuse_key_function(self, key: KeyRule | None, who: str) -> None:
-        if callable(key) and not self.signature.accepts(key):
+    def _refuse_function(self, option: str, rule: Any, who: str) -> None:
+        if callable(rule) and not self.signature.accepts(rule):
             raise ConfigError(
-                f"{who}: its key function cannot be called with the task's arguments by name; write one such as "
+                f"{who}: its {option} function cannot be called with the task's arguments by name; write one such as "
                 f"lambda {next(iter(self.signature.names), '')}, **_: ..."
             )
 
@@ -395,6 +480,11 @@ class AsyncTask(Task[P, R]):
         return self.function(*args, **kwargs)  # type: ignore[no-any-return]
 
 
+def _each(items: Iterable[T], make: Callable[[T], Node]) -> Iterable[Node]:
+    """Return what is made of each item: now, where the items are at hand, or as an iterator gives them."""
+    return map(make, items) if isinstance(items, Iterator) else [make(item) for item in items]
+
+
 def find_task(module: str, qualname: str) -> Any:
     """Return the task by where it is defined; how one is pickled for a child process."""
     found: Any = importlib.import_module(module)
@@ -409,6 +499,7 @@ def _refuse_unsupported(options: TaskOptions, who: str, can: Capabilities) -> No
         "delay": bool(options.delay or options.eta),
         "priority": options.priority != 0,
         "expires": options.expires is not None,
+        "lane": options.lane is not None or options.limits is not None,
     }
     for name, wanted in asked.items():
         if wanted and not getattr(can, name):

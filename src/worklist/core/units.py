@@ -47,6 +47,34 @@ def _parse(text: str, what: str) -> float:
         raise ConfigError(f"{what} is {text!r}; expected a duration such as '90s', '5m', '1h30m' or '7d'") from None
 
 
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(.+)", re.ASCII)
+
+
+def rate(value: float | str, what: str) -> float:
+    """Return a number a second from ``10`` or ``"10/s"``, ``"100/m"``, ``"5000/h"``, ``"1/30s"``; `what` names it.
+
+    Raises ConfigError for what is no rate, and for one that never lets anything pass.
+    """
+    number = math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        number = float(value)
+    match = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is not None:
+        period = match[2].strip().lower()
+        parts = _PART.findall(period if period[:1].isdigit() else f"1{period}")
+        whole = "".join(count + unit for count, unit in parts)
+        if whole == (period if period[:1].isdigit() else f"1{period}"):
+            time = sum(float(count) * _SECONDS[unit] for count, unit in parts)
+            number = float(match[1]) / time if time else math.nan
+    if math.isnan(number):
+        raise ConfigError(
+            f"{what} is {value!r}; expected how many in which time, such as '10/s', '100/m', '5000/h' or '1/30s'"
+        )
+    if not 0 < number < math.inf:
+        raise ConfigError(f"{what} is {value!r}; it has to let something pass. To stop a lane, pause it")
+    return number
+
+
 def size(value: int | str, what: str) -> int:
     """Return a number of bytes from ``4096``, ``"64KB"``, ``"1MB"`` or ``"2GB"`` (powers of 1024)."""
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:

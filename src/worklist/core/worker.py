@@ -134,9 +134,10 @@ class Worker:
         switching = sys.getswitchinterval()
         sys.setswitchinterval(min(switching, SWITCH_SECONDS))
         try:
-            while not self._over():
-                self._turn()
-            self._drain()
+            with self._environment.capturing():
+                while not self._over():
+                    self._turn()
+                self._drain()
         finally:
             sys.setswitchinterval(switching)
             keeper.stop()
@@ -271,7 +272,7 @@ class Worker:
     def _hand_back(self, executions: Sequence[Execution]) -> None:
         for execution in executions:
             self._in_flight.discard(execution)
-            self._unsettled.append(Settlement(execution.lease, HAND_BACK))
+            self._unsettled.append(execution.hand_back())
 
     def _queues_in_turn(self) -> Sequence[str]:
         """Return the queues, another one first each time, so that none starves."""
@@ -309,7 +310,10 @@ class Worker:
             self._inbox.put(None)
 
     def _is_empty(self) -> bool:
-        return not (self._work_expected or self._in_flight or self._unsettled)
+        """Whether there is nothing left to do; jobs that their lane holds back are waited for."""
+        if self._work_expected or self._in_flight or self._unsettled:
+            return False
+        return not self._broker.held_back(self._options.queues)
 
     def _over(self) -> bool:
         if self._options.max_jobs is not None and self.processed >= self._options.max_jobs:

@@ -665,6 +665,27 @@ class _Settling(_Contract):
         broker.report([Report(one, Progress(9, 10))])
         assert record(broker, one.id).progress == Progress(1, 10)
 
+    def test_what_a_job_logs_is_seen_while_it_runs_and_afterwards(self, broker: Store) -> None:
+        broker.put([a_job(), a_job()])
+        one, other = lease(broker, 2)
+        assert record(broker, one.id).logs == ()
+        broker.report([Report(one, None, ("a", "ü\n")), Report(other, Progress(1))])
+        broker.report([Report(one, Progress(1))])
+        assert (record(broker, one.id).logs, record(broker, one.id).progress) == (("a", "ü\n"), Progress(1))
+        broker.settle([Settlement(one, Done(), logs=("b", "c")), Settlement(other, Fail(an_error()), logs=("d",))])
+        assert (record(broker, one.id).logs, record(broker, other.id).logs) == (("b", "c"), ("d",))
+        broker.change([one.id], "retry")
+        assert record(broker, one.id).logs == ()
+
+    def test_what_a_job_logged_stays_until_it_logs_again(self, broker: Store) -> None:
+        broker.put([a_job()])
+        broker.settle([Settlement(lease_one(broker), a_retry(), logs=("first",))])
+        again = lease_one(broker)
+        assert record(broker, again.id).logs == ("first",)
+        broker.report([Report(again, None, ("second",))])
+        broker.settle([Settlement(again, Done())])
+        assert record(broker, again.id).logs == ("second",)
+
     def test_a_settle_of_nothing_is_nothing(self, broker: Store) -> None:
         broker.settle([])
         assert broker.counts() == {}

@@ -40,14 +40,18 @@ class InlineWorker:
             return
         self._running = True
         try:
-            while queues := self._queues():
-                for lease in self.store.lease("inline", queues, 1, 3600.0):
-                    execution = Execution(lease, self._environment)
-                    if execution.prepare():
-                        _runner(execution)()
-                    self.store.settle([execution.settlement()])
+            with self._environment.capturing():
+                while queues := self._queues():
+                    self._run_next(queues)
         finally:
             self._running = False
+
+    def _run_next(self, queues: list[str]) -> None:
+        for lease in self.store.lease("inline", queues, 1, 3600.0):
+            execution = Execution(lease, self._environment)
+            if execution.prepare():
+                _runner(execution)()
+            self.store.settle([execution.settlement()])
 
     def _queues(self) -> list[str]:
         """Return the queues that have jobs, moving the clock to the next one that is due."""

@@ -1,7 +1,7 @@
 """The queue in this process's memory: the model that the other brokers are tested against.
 
 Written to be read, not to be fast: every verb is a few plain loops over dictionaries, except that due jobs stand in
-heaps. Nothing outlives the process.
+heaps. Nothing outlives the process. Lanes and groups are rooms of their own.
 """
 
 import heapq
@@ -9,58 +9,35 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import get_args
 
 import msgspec
 
 from ...core.codec import Codec
 from ...core.errors import ConfigError
-from ...core.job import FOREVER, KEEP_UNRUN, ErrorInfo, Job, JobId, JobRecord, JobState, Progress
-from ...core.outcome import Cancel, Done, Fail, Retry, Snooze, lost_worker
+from ...core.job import FOREVER, KEEP_UNRUN, ErrorInfo, GroupId, Job, JobId, JobRecord, JobState
+from ...core.lane import Lane, LaneLimits
+from ...core.outcome import HAND_BACK, PREDECESSOR_FAILED, Cancel, Done, Fail, Retry, Snooze, lost_worker
 from ...core.ports import (
     Capabilities,
     Change,
     Extended,
     Filter,
+    GroupRecord,
+    LaneChange,
     Lease,
     Report,
     Settlement,
     WorkerInfo,
 )
 from ...core.schedule import Schedule
+from .groups import MemoryGroups, made_at
+from .lanes import MemoryLanes
+from .rows import Row
 from .schedules import MemorySchedules
-
-
-@dataclass(eq=False, slots=True)
-class _Row:
-    """All that is known of one job."""
-
-    token: int
-    job: Job
-    body: bytes
-    enqueued: float
-    due: float
-    state: JobState = JobState.QUEUED
-    place: int = 0
-    """Which of its entries in the heaps is the valid one: the newest."""
-    number: int = 0
-    attempt: int = 0
-    lost: int = 0
-    started: float | None = None
-    finished: float | None = None
-    forget_at: float = math.inf
-    worker: str | None = None
-    cancelling: bool = False
-    result: bytes | None = None
-    errors: list[ErrorInfo] = field(default_factory=list)
-    progress: Progress | None = None
-    logs: tuple[str, ...] = ()
-
-    @property
-    def expires_at(self) -> float:
-        return math.inf if self.job.expires is None else self.enqueued + self.job.expires
 
 
 @dataclass(slots=True)
@@ -70,6 +47,10 @@ class _Held:
     worker: str
     until: float
     tokens: set[int]
+
+
+_Entry = tuple[int, int, int]
+"""Of a ready job: minus its priority, its token, and the place that makes the entry valid."""
 
 
 class MemoryBroker(MemorySchedules):
@@ -83,24 +64,38 @@ class MemoryBroker(MemorySchedules):
         self._changed = threading.Condition(threading.RLock())
         self._tokens = itertools.count(1)
         self._numbers = itertools.count(1)
-        self._rows: dict[int, _Row] = {}
-        self._by_id: dict[JobId, _Row] = {}
-        self._ready: dict[str, list[tuple[int, int, int]]] = {}  # heaps of (-priority, token, place)
+        self._rows: dict[int, Row] = {}
+        self._by_id: dict[JobId, Row] = {}
+        self._ready: dict[tuple[str, str | None], list[_Entry]] = {}  # by queue and lane
         self._delayed: list[tuple[float, int, int]] = []  # heap of (due, token, place)
         self._leases: dict[int, _Held] = {}
         self._keys: dict[str, tuple[JobId, float]] = {}  # key -> (holder, until); 0 until it has finished
         self._paused: set[str] = set()
         self._workers: dict[str, tuple[WorkerInfo, float]] = {}
         self._schedules: dict[str, Schedule] = {}
+        self._lanes = MemoryLanes()
+        self._groups = MemoryGroups(self._release_waiting, self._cancel_waiting)
 
     # -- putting --------------------------------------------------------------------------------------------
 
     def put(self, jobs: Sequence[Job]) -> list[JobId]:
         """Add jobs (see Broker.put)."""
         with self._changed:
-            ids = [self._put(job, self._clock()) for job in jobs]
+            ids = self._put_all(jobs, self._clock())
+            self._groups.follow(self._clock())
             self._notify()
         return ids
+
+    def _put_all(self, jobs: Sequence[Job], now: float) -> list[JobId]:
+        for job in jobs:
+            if job.ties is not None and job.ties.group is not None and job.id not in self._by_id:
+                self._groups.refuse_ended(job.ties.group)
+        for job in jobs:
+            self._declare(job, now)
+        waits = [job.ties is not None and job.ties.after is not None for job in jobs]
+        ids = {job.id: self._put(job, now) for job, it_waits in zip(jobs, waits, strict=True) if not it_waits}
+        ids |= {job.id: self._put(job, now) for job, it_waits in zip(jobs, waits, strict=True) if it_waits}
+        return [ids[job.id] for job in jobs]
 
     def _put(self, job: Job, now: float) -> JobId:
         if job.id in self._by_id:
@@ -114,10 +109,26 @@ class MemoryBroker(MemorySchedules):
                 self._rewrite(row, msgspec.structs.replace(job, id=row.job.id), now)
                 return row.job.id
             self._keys[job.key] = (job.id, now + job.hold if job.hold else 0.0)
-        row = _Row(next(self._tokens), job, self._codec.encode(job), now, job.due(now))
+        row = Row(next(self._tokens), job, self._codec.encode(job), now, job.due(now))
         self._rows[row.token] = self._by_id[job.id] = row
-        self._make_due(row, now)
+        if row.ties.group is not None:
+            self._groups.join(row, row.ties.group, now)
+        if row.ties.after is not None:
+            row.state = JobState.WAITING
+            self._groups.wait(row, self._by_id.get(row.ties.after), now)
+        else:
+            self._make_due(row, now)
         return job.id
+
+    def _declare(self, job: Job, now: float) -> None:
+        """Make the lane and the group that a job names, where they do not exist."""
+        ties = job.ties
+        if ties is not None and ties.lane is not None:
+            self._lanes.declare(ties.lane, ties.limits or LaneLimits())
+        if ties is not None and ties.group is not None:
+            self._groups.find(ties.group, now)
+        if ties is not None and ties.after is not None and ties.after.startswith("g"):
+            self._groups.find(ties.after, now).collects |= ties.takes
 
     def _holder(self, key: str, now: float) -> JobId | None:
         holder, until = self._keys.get(key, (None, 0.0))
@@ -126,21 +137,28 @@ class MemoryBroker(MemorySchedules):
             return None
         return holder
 
-    def _rewrite(self, row: _Row, job: Job, now: float) -> None:
-        """Debounce: a queued job takes over the newer call's arguments and due time, and keeps its id."""
-        row.job, row.body, row.enqueued, row.due = job, self._codec.encode(job), now, job.due(now)
+    def _rewrite(self, row: Row, job: Job, now: float) -> None:
+        """Debounce: a queued job takes over the newer call's arguments, due time and lane, and keeps its id."""
+        row.body, row.enqueued, row.due = self._codec.encode(job), now, job.due(now)
+        lane = job.ties.lane if job.ties is not None else None
+        row.job = msgspec.structs.replace(job, ties=msgspec.structs.replace(row.ties, lane=lane))
         self._keys[job.key or ""] = (job.id, now + job.hold if job.hold else 0.0)
         self._make_due(row, now)
 
-    def _make_due(self, row: _Row, now: float) -> None:
+    def _make_due(self, row: Row, now: float) -> None:
         """Give a queued job its place in a heap; the places that it had before are skipped when they come up."""
         row.place += 1
         if row.due <= now:
-            heapq.heappush(self._ready.setdefault(row.job.queue, []), (-row.job.priority, row.token, row.place))
+            heapq.heappush(self._heap(row), (-row.job.priority, row.token, row.place))
+            if row.lane is not None:
+                self._lanes.line_up(row.lane, row.job.queue, row.ties.limits or LaneLimits())
         else:
             heapq.heappush(self._delayed, (row.due, row.token, row.place))
 
-    def _at(self, token: int, place: int) -> _Row | None:
+    def _heap(self, row: Row) -> "list[_Entry]":
+        return self._ready.setdefault((row.job.queue, row.lane), [])
+
+    def _at(self, token: int, place: int) -> Row | None:
         row = self._rows.get(token)
         return row if row is not None and row.state is JobState.QUEUED and row.place == place else None
 
@@ -154,30 +172,52 @@ class MemoryBroker(MemorySchedules):
             now = self._clock()
             self._lapse(now)
             self._promote(now)
-            taken = list(itertools.islice(self._due_rows(queues, now), limit))
+            taken: list[Row] = []
+            for queue in dict.fromkeys(queues):
+                taken += self._take(queue, limit - len(taken), now)
+            self._groups.follow(now)
             if not taken:
                 return []
             number = next(self._numbers)
             self._leases[number] = _Held(worker, now + seconds, {row.token for row in taken})
             return [self._start(row, worker, number, now) for row in taken]
 
-    def _start(self, row: _Row, worker: str, number: int, now: float) -> Lease:
+    def _start(self, row: Row, worker: str, number: int, now: float) -> Lease:
         row.state, row.worker, row.number, row.started = JobState.RUNNING, worker, number, now
         row.attempt += 1
-        return Lease(row.job.id, row.token, row.body, row.attempt, row.lost, number)
+        tied = int(row.job.ties is not None)
+        return Lease(row.job.id, row.token, row.body, row.attempt, row.lost, number, row.job.key, tied, row.given)
 
-    def _due_rows(self, queues: Sequence[str], now: float) -> Iterator[_Row]:
-        for queue in queues:
-            heap = self._ready.get(queue, [])
-            while heap and queue not in self._paused:
-                _, token, place = heapq.heappop(heap)
-                row = self._at(token, place)
-                if row is None:
-                    continue
-                if row.expires_at <= now:
-                    self._finish(row, JobState.EXPIRED, now, keep=KEEP_UNRUN)
-                    continue
-                yield row
+    def _take(self, queue: str, limit: int, now: float) -> list[Row]:
+        """Take jobs from a queue: those of its lanes and those in none by turn."""
+        if queue in self._paused or limit <= 0:
+            return []
+        is_late = partial(self._expire_late, now=now)
+        served = self._lanes.serve(queue, limit, now, lambda lane: _Ready(self, queue, lane), is_late)
+        if served is not None:
+            return served
+        ready = iter(_Ready(self, queue, None).pop, None)
+        return list(itertools.islice((row for row in ready if not is_late(row)), limit))
+
+    def _expire_late(self, row: Row, now: float) -> bool:
+        if row.expires_at > now:
+            return False
+        self._finish(row, JobState.EXPIRED, now, keep=KEEP_UNRUN)
+        return True
+
+    def take_ready(self, queue: str, lane: str | None) -> Row | None:
+        """Take the next ready job out of its heap."""
+        heap = self._ready.get((queue, lane), [])
+        while heap:
+            _, token, place = heapq.heappop(heap)
+            row = self._at(token, place)
+            if row is not None:
+                return row
+        return None
+
+    def put_back(self, row: Row) -> None:
+        """Give a ready job its place in its heap again."""
+        heapq.heappush(self._heap(row), (-row.job.priority, row.token, row.place))
 
     def _promote(self, now: float) -> None:
         while self._delayed and self._delayed[0][0] <= now:
@@ -192,6 +232,7 @@ class MemoryBroker(MemorySchedules):
             for token in sorted(self._leases.pop(number).tokens):
                 row = self._rows[token]
                 row.lost += 1
+                self._leave_lane(row)
                 error = lost_worker(row.worker, row.attempt, now)
                 if row.cancelling:
                     self._finish(row, JobState.CANCELLED, now, keep=KEEP_UNRUN)
@@ -201,12 +242,16 @@ class MemoryBroker(MemorySchedules):
                 else:
                     self._requeue(row, now, error)
 
-    def _requeue(self, row: _Row, due: float, error: ErrorInfo | None = None) -> None:
+    def _requeue(self, row: Row, due: float, error: ErrorInfo | None = None) -> None:
         row.state, row.due, row.number, row.worker, row.cancelling = JobState.QUEUED, due, 0, None, False
         row.started = None
         if error is not None:
             row.errors.append(error)
         self._make_due(row, self._clock())
+
+    def _leave_lane(self, row: Row, unused: int = 0) -> None:
+        if row.lane is not None:
+            self._lanes.leave(row.lane, unused)
 
     def extend(self, worker: WorkerInfo, leases: Sequence[Lease], seconds: float) -> Extended:
         """Renew leases (see Broker.extend)."""
@@ -225,7 +270,7 @@ class MemoryBroker(MemorySchedules):
         held = self._leases.get(number)
         return held if held is not None and held.worker == worker else None
 
-    def _leased_row(self, lease: Lease) -> _Row | None:
+    def _leased_row(self, lease: Lease) -> Row | None:
         row = self._rows.get(lease.token)
         return row if row is not None and row.state is JobState.RUNNING and row.number == lease.number else None
 
@@ -235,21 +280,29 @@ class MemoryBroker(MemorySchedules):
         """Write down outcomes (see Broker.settle)."""
         with self._changed:
             now = self._clock()
+            followers: list[Job] = []
             for settlement in settlements:
                 row = self._leased_row(settlement.lease)
                 if row is not None:
                     self._settle(row, settlement, now)
+                    followers += settlement.followers if type(settlement.outcome) is Done else ()
+            self._put_all(self._wanted(followers), now)
+            self._groups.follow(now)
             self._notify()
 
-    def _settle(self, row: _Row, settlement: Settlement, now: float) -> None:
+    def _settle(self, row: Row, settlement: Settlement, now: float) -> None:
         self._release(row)
+        self._leave_lane(row, int(settlement.outcome is HAND_BACK))
         row.progress = settlement.progress or row.progress
         row.logs = tuple(settlement.logs) or row.logs
         keep = settlement.keep if settlement.results != "none" else None
+        keep_result = keep if settlement.results == "all" else None
+        if self._groups.collects(row):
+            keep = keep_result = math.inf
         match settlement.outcome:
             case Done(result):
                 row.result = result
-                self._finish(row, JobState.SUCCEEDED, now, keep if settlement.results == "all" else None)
+                self._finish(row, JobState.SUCCEEDED, now, keep_result)
             case Fail(error):
                 row.errors.append(error)
                 self._finish(row, JobState.FAILED, now, keep)
@@ -263,25 +316,44 @@ class MemoryBroker(MemorySchedules):
                 row.attempt -= 1
                 self._requeue(row, now + delay)
 
-    def _release(self, row: _Row) -> None:
+    def _wanted(self, followers: Sequence[Job]) -> list[Job]:
+        """Return the followers but for those of a group that has been called off."""
+        return [job for job in followers if not self._groups.takes_no_more(job.ties.group if job.ties else None)]
+
+    def _release_waiting(self, row: Row) -> None:
+        """Make a job due that has waited."""
+        now = self._clock()
+        row.state, row.due = JobState.QUEUED, row.job.due(now)
+        self._make_due(row, now)
+
+    def _cancel_waiting(self, row: Row, error: ErrorInfo) -> None:
+        row.errors.append(error)
+        self._finish(row, JobState.CANCELLED, self._clock(), keep=KEEP_UNRUN)
+
+    def _release(self, row: Row) -> None:
         held = self._leases.get(row.number)
         if held is not None:
             held.tokens.discard(row.token)
             if not held.tokens:
                 del self._leases[row.number]
 
-    def _finish(self, row: _Row, state: JobState, now: float, keep: float | None) -> None:
+    def _finish(self, row: Row, state: JobState, now: float, keep: float | None) -> None:
         """End a job. `keep` is how long its record is kept; None forgets it at once."""
         row.state, row.finished, row.cancelling, row.worker = state, now, False, None
         row.forget_at = now + (keep or 0.0)
-        if row.job.key is not None and self._keys.get(row.job.key) == (row.job.id, 0.0):
-            del self._keys[row.job.key]
+        self._give_key_back(row)
+        self._groups.note_end(row)
         if keep is None:
             self._forget(row)
 
-    def _forget(self, row: _Row) -> None:
+    def _give_key_back(self, row: Row) -> None:
+        if row.job.key is not None and self._keys.get(row.job.key) == (row.job.id, 0.0):
+            del self._keys[row.job.key]
+
+    def _forget(self, row: Row) -> None:
         del self._rows[row.token]
         del self._by_id[row.job.id]
+        self._groups.forget(row)
 
     def exchange(
         self,
@@ -313,10 +385,15 @@ class MemoryBroker(MemorySchedules):
         with self._changed:
             now = self._clock()
             self._promote(now)
-            if any(self._ready.get(queue) and queue not in self._paused for queue in queues):
+            if any(self._has_work(queue, now) for queue in queues):
                 return
             times = [due for due, *_ in self._delayed[:1]] + [held.until for held in self._leases.values()]
+            times.append(self._lanes.opens(now))
             self._changed.wait(max(0.0, min([seconds, *(at - now for at in times)])))
+
+    def _has_work(self, queue: str, now: float) -> bool:
+        ready = self._ready.get((queue, None)) or self._lanes.is_open(queue, now)
+        return bool(ready) and queue not in self._paused
 
     def wait_change(self, seconds: float) -> None:
         """Wait until any job has changed."""
@@ -344,9 +421,12 @@ class MemoryBroker(MemorySchedules):
             late = [row for row in rows if row.state is JobState.QUEUED and row.expires_at <= now][:limit]
             for row in late:
                 self._finish(row, JobState.EXPIRED, now, keep=KEEP_UNRUN)
+            self._groups.follow(now)
             old = [row for row in rows if row.state.finished and row.forget_at <= now][: limit - len(late)]
+            old += [row for row in self._groups.prune(limit - len(late) - len(old), now) if row.state.finished]
             for row in old:
                 self._forget(row)
+            self._lanes.drop_idle(now)
             self._workers = {id: (info, until) for id, (info, until) in self._workers.items() if until > now}
             self._notify()
             return len(old) + len(late)
@@ -363,7 +443,7 @@ class MemoryBroker(MemorySchedules):
             rows = [self._by_id.get(id) for id in ids]
             return [None if row is None else self._record(row) for row in rows]
 
-    def _record(self, row: _Row) -> JobRecord:
+    def _record(self, row: Row) -> JobRecord:
         return JobRecord(
             id=row.job.id,
             task=row.job.task,
@@ -384,6 +464,8 @@ class MemoryBroker(MemorySchedules):
             result=row.result,
             errors=tuple(row.errors),
             progress=row.progress,
+            lane=row.lane,
+            group=row.group,
             logs=row.logs,
         )
 
@@ -424,23 +506,30 @@ class MemoryBroker(MemorySchedules):
             self._notify()
             return changed
 
-    def _change(self, row: _Row, change: Change) -> bool:
+    def _change(self, row: Row, change: Change) -> bool:
         now = self._clock()
         match change, row.state:
-            case "cancel", JobState.QUEUED:
+            case "cancel", JobState.QUEUED | JobState.WAITING:
                 self._finish(row, JobState.CANCELLED, now, keep=KEEP_UNRUN)
             case "cancel", JobState.RUNNING:
                 row.cancelling = True
             case "retry", state if state.finished:
                 return self._retry(row, now)
+            case "delete", state if state.finished:
+                self._give_key_back(row)
+                self._forget(row)
             case "delete", state if state is not JobState.RUNNING:
                 self._finish(row, JobState.CANCELLED, now, keep=None)
             case _:
                 return False
+        self._groups.follow(now)
         return True
 
-    def _retry(self, row: _Row, now: float) -> bool:
-        """Queue a finished job again, unless its key has gone to another one."""
+    def _retry(self, row: Row, now: float) -> bool:
+        """Queue a finished job again, unless its key has gone to another one, or it lacks what it waited for."""
+        state = row.state
+        if state is JobState.CANCELLED and row.errors and row.errors[-1].type == PREDECESSOR_FAILED:
+            return False
         if row.job.key is not None:
             holder = self._holder(row.job.key, now)
             if holder not in (None, row.job.id):
@@ -452,6 +541,7 @@ class MemoryBroker(MemorySchedules):
         row.result = row.finished = None
         row.progress, row.logs = None, ()
         self._requeue(row, now)
+        self._groups.retried(row, state)
         return True
 
     def purge(self, queue: str, state: JobState) -> int:
@@ -459,6 +549,7 @@ class MemoryBroker(MemorySchedules):
         with self._changed:
             rows = [row for row in self._rows.values() if (row.job.queue, row.state) == (queue, state)]
             removed = sum(self._change(row, "delete") for row in rows)
+            self._groups.follow(self._clock())
             self._notify()
             return removed
 
@@ -468,8 +559,89 @@ class MemoryBroker(MemorySchedules):
             (self._paused.add if paused else self._paused.discard)(queue)
             self._notify()
 
+    # -- groups ---------------------------------------------------------------------------------------------
 
-def _fits(row: _Row, wanted: Filter) -> bool:
+    def open_group(self, id: GroupId) -> None:
+        """Make a group that does not end before it is sealed."""
+        with self._changed:
+            self._groups.open(id, self._clock())
+
+    def seal_group(self, id: GroupId) -> None:
+        """Let a group end."""
+        with self._changed:
+            self._groups.seal(id)
+            self._groups.follow(self._clock())
+            self._notify()
+
+    def load_groups(self, ids: Sequence[GroupId]) -> list[GroupRecord | None]:
+        """Return what is known of groups."""
+        with self._changed:
+            return [self._groups.record(id) for id in ids]
+
+    def members(self, id: GroupId, ended_after: tuple[float, JobId] | None, limit: int) -> list[JobRecord]:
+        """Return members that have ended, in the order of their end."""
+        with self._changed:
+            ended = [row for row in self._groups.members(id) if row.finished is not None and row.token in self._rows]
+            ended.sort(key=lambda row: (row.finished or 0.0, *made_at(row)))
+            since = ended_after or (-1.0, "")
+            rest = [row for row in ended if (row.finished or 0.0, row.job.id) > since]
+            return [self._record(row) for row in rest[:limit]]
+
+    def results(self, id: GroupId) -> list[bytes | None]:
+        """Return the results of all members in the order in which they were made."""
+        with self._changed:
+            return [row.result for row in self._groups.members(id) if row.token in self._rows]
+
+    def call_off(self, id: GroupId) -> int:
+        """Cancel what has not begun of a group and ask what runs to stop."""
+        with self._changed:
+            self._groups.call_off(id)
+            members = [row for row in self._groups.members(id) if not (row.state.finished or row.cancelling)]
+            stopped = sum(self._change(row, "cancel") for row in members)
+            self._notify()
+            return stopped
+
+    # -- lanes ----------------------------------------------------------------------------------------------
+
+    def lanes(self, names: Sequence[str] | None = None) -> list[Lane]:
+        """Return lanes as they are now."""
+        with self._changed:
+            wanted = sorted(self._lanes.all) if names is None else [name for name in names if name in self._lanes.all]
+            return [self._lane(name) for name in wanted]
+
+    def _lane(self, name: str) -> Lane:
+        heaps = (heap for (_, lane), heap in self._ready.items() if lane == name)
+        queued = sum(self._at(token, place) is not None for heap in heaps for _, token, place in heap)
+        return msgspec.structs.replace(self._lanes.all[name], queued=queued)
+
+    def change_lane(self, name: str, change: LaneChange) -> None:
+        """Set limits, weight or pause of a lane."""
+        with self._changed:
+            self._lanes.change(name, change)
+            self._notify()
+
+    def held_back(self, queues: Sequence[str]) -> bool:
+        """Return whether only their lanes keep jobs from being leased (see Broker.held_back)."""
+        with self._changed:
+            return any(self._lanes.held_back(queue, self._clock()) for queue in queues)
+
+
+class _Ready:
+    """The ready jobs of a queue that are in one lane, or in none, as a heap."""
+
+    def __init__(self, broker: MemoryBroker, queue: str, lane: str | None) -> None:
+        self._broker = broker
+        self._queue = queue
+        self._lane = lane
+
+    def pop(self) -> Row | None:
+        return self._broker.take_ready(self._queue, self._lane)
+
+    def put_back(self, row: Row) -> None:
+        self._broker.put_back(row)
+
+
+def _fits(row: Row, wanted: Filter) -> bool:
     return (
         wanted.state in (None, row.state)
         and wanted.queue in (None, row.job.queue)

@@ -3,6 +3,8 @@
 Every verb is one transaction of few statements, whatever the number of jobs in it. What makes it fast: a job's row
 is written three times in its life (put, lease, settle), stands where its id says, and has no index entry but, until
 it is leased, its place in the queue. Leases and retention are kept per call, not per job: docs/decisions/0002.
+What a job is tied to, a lane, a group, jobs that wait for it, is looked at only where its row says that there is
+something: docs/decisions/0009.
 """
 
 import functools
@@ -10,8 +12,8 @@ import itertools
 import threading
 import time
 import weakref
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
@@ -19,43 +21,43 @@ from typing import Any
 import msgspec
 
 from ...core.codec import Codec
-from ...core.errors import ConfigError, UndecodableJob
-from ...core.job import FOREVER, KEEP_UNRUN, ErrorInfo, Job, JobId, JobRecord, JobState, Progress
-from ...core.outcome import Cancel, Done, Fail, Retry, Snooze, lost_worker
-from ...core.ports import Capabilities, Change, Extended, Filter, Lease, Report, Settlement, WorkerInfo
-from .. import sql
+from ...core.job import FOREVER, KEEP_UNRUN, GroupId, Job, JobId, Progress
+from ...core.lane import LaneLimits
+from ...core.outcome import HAND_BACK, Cancel, Done, Fail, Retry, Snooze, lost_worker
+from ...core.ports import Capabilities, Extended, Lease, Report, Settlement, WorkerInfo
+from . import groups, lanes, rows
 from .file import Durability, SqliteFile
 from .filewatch import FileWatch, watch_file
+from .groups import End, SqliteGroups
+from .inspector import SqliteInspector
+from .lanes import Left, SqliteLanes
+from .rows import (
+    CANCELLED,
+    DELAYED,
+    EXPIRED,
+    FAILED,
+    IN_LANE,
+    LANE,
+    READY,
+    SQL,
+    SUCCEEDED,
+    WAITING,
+    encode,
+    place_of,
+    tied_of,
+)
 from .schedules import SqliteSchedules
 
-SQL = sql.load_statements("sqlite", "statements.sql")
-
-READY, DELAYED, RUNNING, SUCCEEDED, FAILED, CANCELLED, EXPIRED = range(7)
-_STATES = (
-    JobState.QUEUED,
-    JobState.QUEUED,
-    JobState.RUNNING,
-    JobState.SUCCEEDED,
-    JobState.FAILED,
-    JobState.CANCELLED,
-    JobState.EXPIRED,
-)
-_CODES: dict[JobState, tuple[int, ...]] = {
-    state: tuple(code for code, it in enumerate(_STATES) if it is state) for state in JobState
-}
-_DAMAGED = Job("", "")
-_NOWHERE = -1000
-_MAX_PLACE = (1 << 63) - 1000
 _ROWS = 50
 """How many jobs one INSERT carries at most."""
-_encode = msgspec.msgpack.Encoder().encode
-_decode_errors = msgspec.msgpack.Decoder(tuple[ErrorInfo, ...]).decode
-_decode_progress = msgspec.msgpack.Decoder(Progress).decode
-_decode_logs = msgspec.msgpack.Decoder(tuple[str, ...]).decode
-_decode_worker = msgspec.msgpack.Decoder(WorkerInfo).decode
+_PLAIN_VALUES = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_TIED_VALUES = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_LANE, _GROUP = 12, 13
+"""Where these stand in the row of a tied job; the row of another one ends before them."""
+Row = tuple[Any, ...]
 
 
-class SqliteBroker(SqliteSchedules):
+class SqliteBroker(SqliteInspector, SqliteSchedules):
     """A Store on one file. `clock` returns unix seconds; tests pass one that they move."""
 
     capabilities = Capabilities()
@@ -72,6 +74,8 @@ class SqliteBroker(SqliteSchedules):
         self._codec = codec or Codec()
         self._clock = clock
         self._file = SqliteFile(Path(path), durability, patience)
+        self._lanes = SqliteLanes(self._limits_in)
+        self._groups = SqliteGroups(self._lanes, self._decoded)
         self._held: dict[int, set[int]] = {}  # lease number -> jobs of it that this object has yet to settle
         self._watches = threading.local()
         self._all_watches: weakref.WeakSet[FileWatch] = weakref.WeakSet()  # a thread's watch ends with the thread
@@ -83,28 +87,82 @@ class SqliteBroker(SqliteSchedules):
     def put(self, jobs: Sequence[Job]) -> list[JobId]:
         """Add jobs (see Broker.put)."""
         now = self._clock()
-        rows = [self._row(job, now) for job in jobs]
-        if any(job.key is not None for job in jobs):
-            with self._file.transaction() as db:
-                return self._insert(db, jobs, now)
-        if 0 < len(rows) <= _ROWS:
-            values = rows[0] if len(rows) == 1 else [*itertools.chain.from_iterable(rows)]
-            if self._file.write(_put_rows(len(rows)), values) < len(rows):
+        for job in jobs:
+            if job.key is not None or job.ties is not None:
                 with self._file.transaction() as db:
-                    self._put_aside(db, rows)
-        elif rows:
+                    return self._insert(db, jobs, now)
+        wanted = [self._row(job, now) for job in jobs]
+        if not self._put_alone(wanted):
             with self._file.transaction() as db:
-                for start in range(0, len(rows), _ROWS):
-                    some = rows[start : start + _ROWS]
-                    if db.execute(_put_rows(len(some)), [*itertools.chain.from_iterable(some)]).rowcount < len(some):
-                        self._put_aside(db, some)
+                self._insert_plain(db, wanted)
         return [job.id for job in jobs]
 
-    def _insert(self, db: Connection, jobs: Sequence[Job], now: float) -> list[JobId]:
-        """Add jobs inside a transaction."""
-        return [self._put_keyed(db, job, self._row(job, now), now) for job in jobs]
+    def _put_alone(self, wanted: Sequence[Row]) -> bool:
+        """Add a few rows by a statement that is a transaction of its own; return whether all are there."""
+        if not 0 < len(wanted) <= _ROWS:
+            return not wanted
+        values = wanted[0] if len(wanted) == 1 else [*itertools.chain.from_iterable(wanted)]
+        return self._file.write(_repeated("put", _PLAIN_VALUES, len(wanted)), values) == len(wanted)
 
-    def _row(self, job: Job, now: float) -> tuple[Any, ...]:
+    def _insert(self, db: Connection, jobs: Sequence[Job], now: float) -> list[JobId]:
+        """Add jobs inside a transaction: first those that may run, for the others to find what they wait for."""
+        ids = {job.id: job.id for job in jobs}
+        tied = [job for job in jobs if job.ties is not None]
+        numbers = self._prepare_ties(db, tied, now) if tied else {}
+        waiting = [job for job in tied if job.ties.after is not None]  # type: ignore[union-attr]
+        ready = [job for job in jobs if job not in waiting] if waiting else jobs
+        added = self._insert_ready(db, ready, ids, numbers, now)
+        if tied:
+            self._note_added(db, added, now)
+        for job in waiting:
+            ids[job.id] = self._insert_waiting(db, job, numbers, now)
+        return [ids[job.id] for job in jobs]
+
+    def _insert_ready(
+        self, db: Connection, jobs: Sequence[Job], ids: dict[JobId, JobId], numbers: dict[GroupId, int], now: float
+    ) -> list[Row]:
+        """Add jobs that wait for nothing, many at a time, or one by one where there are keys; return the new rows."""
+        if not any(job.key is not None for job in jobs):
+            self._insert_plain(db, [self._row(job, now) for job in jobs if job.ties is None])
+            tied = [self._tied_row(job, numbers, now) for job in jobs if job.ties is not None]
+            return self._insert_tied(db, tied)
+        added = []
+        for job in jobs:
+            row = self._row(job, now) if job.ties is None else self._tied_row(job, numbers, now)
+            ids[job.id], new = self._insert_keyed(db, job, row, now)
+            added += [new] if new is not None else []
+        return added
+
+    def _insert_plain(self, db: Connection, wanted: Sequence[Row]) -> None:
+        for some in _chunks(wanted):
+            values = [*itertools.chain.from_iterable(some)]
+            if db.execute(_repeated("put", _PLAIN_VALUES, len(some)), values).rowcount < len(some):
+                self._put_aside(db, "put", some)
+
+    def _insert_tied(self, db: Connection, wanted: Sequence[Row]) -> list[Row]:
+        """Insert rows with ties; return those that were not there before, since others count them."""
+        added: list[Row] = []
+        for some in _chunks(wanted):
+            places = {row[0] for row in some}
+            if len(places) < len(some) or db.execute(SQL["taken"], (str([*places]),)).fetchone()[0]:
+                added += self._put_aside(db, "put_tied", some)
+            else:
+                insert = _repeated("put_tied", _TIED_VALUES, len(some))
+                db.execute(insert, [*itertools.chain.from_iterable(some)])
+                added += some
+        return added
+
+    def _put_aside(self, db: Connection, statement: str, wanted: Sequence[Row]) -> list[Row]:
+        """Put those rows that are not there, beside the job that has their place; return them."""
+        added = []
+        for place, id, *rest in wanted:
+            there, free = db.execute(SQL["find_place"], (place, id)).fetchone()
+            if there is None:
+                added.append((free or place, id, *rest))
+                db.execute(SQL[statement], added[-1])
+        return added
+
+    def _row(self, job: Job, now: float) -> Row:
         due = job.due(now) if job.delay or job.eta else now
         return (
             place_of(job.id),
@@ -120,36 +178,90 @@ class SqliteBroker(SqliteSchedules):
             self._codec.encode(job),
         )
 
-    def _put_aside(self, db: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Put those of `rows` that are not there, because another job has their place, beside it."""
-        for place, id, *rest in rows:
-            there, free = db.execute(SQL["find_place"], (place, id)).fetchone()
-            if there is None:
-                db.execute(SQL["put"], (free or place, id, *rest))
-
-    def _put_keyed(self, db: Connection, job: Job, row: tuple[Any, ...], now: float) -> JobId:
+    def _insert_keyed(self, db: Connection, job: Job, row: Row, now: float) -> tuple[JobId, Row | None]:
+        """Add a job that may have a key; return the id that the caller gets, and its row where it is a new one."""
         place, free = db.execute(SQL["find_place"], row[:2]).fetchone()
         if place is not None:
-            return job.id
+            return job.id, None
         place = free or row[0]
         if job.key is not None:
             holder = db.execute(SQL["holder"], (job.key,)).fetchone()
             if holder is not None and not (holder[1] and holder[1] <= now):
                 id, _, seq, state = holder
                 if not job.replace:
-                    return str(id)
-                if state in (READY, DELAYED):
-                    return self._rewrite(db, msgspec.structs.replace(job, id=id), seq, now)
-            db.execute(SQL["take_key"], (job.key, job.id, place, _held_until(job, now)))
-        db.execute(SQL["put"], (place, *row[1:]))
-        return job.id
+                    return str(id), None
+                if state in (IN_LANE, READY, DELAYED):
+                    return self._rewrite(db, msgspec.structs.replace(job, id=id), seq, now), None
+            db.execute(SQL["take_key"], (job.key, job.id, place, rows.held_until(job, now)))
+        row = (place, *row[1:])
+        db.execute(SQL["put" if job.ties is None else "put_tied"], row)
+        return job.id, row
 
     def _rewrite(self, db: Connection, job: Job, seq: int, now: float) -> JobId:
-        """Debounce: a queued job takes over the newer call's arguments and due time, and keeps its id."""
+        """Debounce: a queued job takes over the newer call's arguments, due time and lane, and keeps its id."""
         _, id, queue, rank, state, task, enqueued, due, expires, key, body = self._row(job, now)
-        db.execute(SQL["rewrite"], (queue, rank, state, task, enqueued, due, expires, body, seq))
-        db.execute(SQL["take_key"], (key, id, seq, _held_until(job, now)))
+        lane = job.ties.lane if job.ties is not None else None
+        if lane is not None:
+            state = IN_LANE if state == READY else state
+            self._lanes.line_up(db, [(lane, queue)], now)
+        changed = (queue, rank, state, task, enqueued, due, expires, body, lane, LANE * (lane is not None))
+        db.execute(SQL["rewrite"], (*changed, seq))
+        db.execute(SQL["take_key"], (key, id, seq, rows.held_until(job, now)))
         return job.id
+
+    # -- putting what is tied to something --------------------------------------------------------------------
+
+    def _prepare_ties(self, db: Connection, jobs: Sequence[Job], now: float) -> dict[GroupId, int]:
+        """See to the lanes and groups that jobs name; return the numbers of the groups."""
+        self._declare_lanes(db, jobs, now)
+        return self._groups_of(db, jobs, now)
+
+    def _note_added(self, db: Connection, added: Sequence[Row], now: float) -> None:
+        """Tell their groups and lanes of new rows."""
+        tied = [row for row in added if len(row) > _GROUP]
+        self._groups.join(db, Counter(row[_GROUP] for row in tied if row[_GROUP] is not None))
+        self._lanes.line_up(db, {(row[_LANE], row[2]) for row in tied if row[4] == IN_LANE}, now)
+
+    def _declare_lanes(self, db: Connection, jobs: Sequence[Job], now: float) -> None:
+        ties = [job.ties for job in jobs if job.ties is not None]
+        declared = {it.lane: it.limits or LaneLimits() for it in ties if it.lane is not None}
+        if declared:
+            self._lanes.declare(db, declared, now)
+
+    def _groups_of(self, db: Connection, jobs: Sequence[Job], now: float) -> dict[GroupId, int]:
+        """Return the numbers of the groups that jobs are members of. Raises GroupEnded where one takes no more."""
+        numbers = {}
+        for id in {job.ties.group for job in jobs if job.ties is not None and job.ties.group is not None}:
+            numbers[id], ended, called_off = self._groups.find(db, id, now)
+            if ended is not None or called_off:
+                members = [job for job in jobs if job.ties is not None and job.ties.group == id]
+                found = [db.execute(SQL["find_place"], (place_of(job.id), job.id)).fetchone()[0] for job in members]
+                if None in found:
+                    groups.refuse_ended(id, ended, called_off)
+        return numbers
+
+    def _tied_row(self, job: Job, numbers: dict[GroupId, int], now: float) -> Row:
+        row = self._row(job, now)
+        ties = job.ties
+        assert ties is not None  # noqa: S101
+        if ties.lane is not None and row[4] == READY:
+            row = (*row[:4], IN_LANE, *row[5:])
+        return (*row, tied_of(job), ties.lane, numbers[ties.group] if ties.group is not None else None, None)
+
+    def _insert_waiting(self, db: Connection, job: Job, numbers: dict[GroupId, int], now: float) -> JobId:
+        """Add a job that waits; where what it waits for has ended already, see to what follows."""
+        row = self._tied_row(job, numbers, now)
+        after, cause = self._groups.wait_for(db, job, now)
+        row = (*row[:4], WAITING, *row[5:7], groups.waits(job), *row[8:14], after)
+        id, new = self._insert_keyed(db, job, row, now)
+        if new is not None:
+            self._note_added(db, [new], now)
+            self._groups.follow(db, [cause] if cause is not None else [], now)
+        return id
+
+    def _limits_in(self, body: bytes) -> LaneLimits:
+        ties = self._decoded(body).ties
+        return (ties.limits if ties is not None else None) or LaneLimits()
 
     # -- leasing --------------------------------------------------------------------------------------------
 
@@ -160,72 +272,97 @@ class SqliteBroker(SqliteSchedules):
     def _lease(
         self, db: Connection, worker: str, queues: Sequence[str], limit: int, seconds: float, now: float
     ) -> list[Lease]:
-        rows: list[tuple[Any, ...]] = []
-        paused = self._do_chores(db, now)
+        due: list[Row] = []
+        paused, in_turn = self._do_chores(db, now)
+        take = self._in_turn if in_turn else self._due
         for queue in dict.fromkeys(queues):
-            if len(rows) < limit and queue not in paused:
-                rows += self._due(db, queue, limit - len(rows), now)
-        if not rows:
+            if len(due) < limit and queue not in paused:
+                due += take(db, queue, limit - len(due), now)
+        if not due:
             return []
-        jobs = str([row[1] for row in rows])
+        jobs = str([row[1] for row in due])
         number = db.execute(SQL["hold"], (worker, now + seconds, jobs)).lastrowid or 0
         db.execute(SQL["start"], (number, now, jobs))
-        return [Lease(id, seq, body, attempt, lost, number, key) for id, seq, body, attempt, lost, _, key, _ in rows]
+        return [
+            Lease(id, seq, body, attempt, lost, number, key, tied, given)
+            for id, seq, body, attempt, lost, tied, key, _, given in due
+        ]
 
-    def _do_chores(self, db: Connection, now: float) -> set[str]:
-        """See to lapsed leases and jobs that have become due; return the paused queues."""
-        lapsed, due, paused = db.execute(SQL["chores"], (now,)).fetchone()
+    def _do_chores(self, db: Connection, now: float) -> tuple[set[str], bool]:
+        """See to lapsed leases and to what has become due; return the paused queues, and whether there are lanes."""
+        lapsed, due, paused, lanes = db.execute(SQL["chores"], (now,)).fetchone()
         if lapsed:
             self._lapse(db, now)
+        if lanes:
+            self._lanes.open_due(db, now)
         if due:
+            in_lanes = self._lanes.of_due(db, now)
             db.execute(SQL["promote"], (now,))
-        return {queue for (queue,) in db.execute(SQL["paused"])} if paused else set()
+            self._lanes.line_up(db, in_lanes, now)
+        return {queue for (queue,) in db.execute(SQL["paused"])} if paused else set(), bool(lanes or due)
 
-    def _due(self, db: Connection, queue: str, limit: int, now: float) -> list[tuple[Any, ...]]:
+    def _due(self, db: Connection, queue: str, limit: int, now: float) -> list[Row]:
+        """Return the next jobs of a queue that are in no lane."""
         while True:
-            rows: list[tuple[Any, ...]] = db.execute(SQL["due"], (queue, limit)).fetchall()
-            late = [(row[1], row[0], row[6]) for row in rows if row[7] is not None and row[7] <= now]
+            due: list[Row] = db.execute(SQL["due"], (queue, limit)).fetchall()
+            late = [row for row in due if row[lanes.EXPIRES] is not None and row[lanes.EXPIRES] <= now]
             if not late:
-                return rows
-            self._expire(db, late, now)
+                return due
+            self._expire_due(db, now, late)
 
-    def _expire(self, db: Connection, late: Sequence[tuple[int, JobId, str | None]], now: float) -> None:
-        for seq, id, key in late:
-            self._end(db, seq, id, key, EXPIRED, None, now)
-        self._retain(db, {KEEP_UNRUN: [seq for seq, _, _ in late]}, now)
+    def _in_turn(self, db: Connection, queue: str, limit: int, now: float) -> list[Row]:
+        """Return the next jobs of a queue, its lanes served by turn."""
+        due = self._lanes.serve(db, queue, limit, now, functools.partial(self._expire_due, db, now))
+        return self._due(db, queue, limit, now) if due is None else due
+
+    def _expire_due(self, db: Connection, now: float, late: Sequence[Row]) -> None:
+        self._expire(db, [(row[1], row[0], row[6], row[5]) for row in late], now)
+
+    def _expire(self, db: Connection, late: Sequence[tuple[int, JobId, str | None, int]], now: float) -> None:
+        for seq, id, key, _ in late:
+            rows.end(db, seq, id, key, EXPIRED, None, now)
+        rows.retain(db, {KEEP_UNRUN: [seq for seq, *_ in late]}, now)
+        tied = [seq for seq, _, _, tied in late if tied > LANE]
+        if tied:
+            self._groups.ended_without_worker(db, tied, EXPIRED, now)
 
     def _lapse(self, db: Connection, now: float) -> None:
         """Make the jobs of silent workers due again, or fail those that too many workers died with."""
         for number, worker, jobs in db.execute(SQL["lapsed"], (now,)).fetchall():
             ended = []
-            for seq, attempt, lost, cancelling, errors, body, key, id in db.execute(
+            ready = set()
+            left: Counter[str] = Counter()
+            for seq, attempt, lost, cancelling, errors, body, key, id, tied, lane, queue in db.execute(
                 SQL["lapsed_jobs"], (number, jobs)
             ).fetchall():
-                history = _with_error(errors, lost_worker(worker, attempt, now))
+                error = lost_worker(worker, attempt, now)
+                history = rows.with_error(errors, error)
+                if lane is not None:
+                    left[lane] += 1
                 if cancelling:
-                    self._end(db, seq, id, key, CANCELLED, errors, now)
+                    rows.end(db, seq, id, key, CANCELLED, errors, now)
                 elif lost >= self._decoded(body).redeliveries:
-                    self._end(db, seq, id, key, FAILED, history, now)
+                    rows.end(db, seq, id, key, FAILED, history, now)
                 else:
-                    db.execute(SQL["requeue"], (READY, now, attempt, lost + 1, history, seq))
+                    state = READY if lane is None else IN_LANE
+                    db.execute(SQL["requeue"], (state, now, attempt, lost + 1, history, seq))
+                    ready |= {(lane, queue)} if lane is not None else set()
                     continue
                 db.execute(SQL["count_lost"], (seq,))
-                ended.append(seq)
-            self._retain(db, {KEEP_UNRUN: ended}, now)
+                ended.append((seq, tied, CANCELLED if cancelling else FAILED, error))
+            rows.retain(db, {KEEP_UNRUN: [seq for seq, *_ in ended]}, now)
             db.execute(SQL["release"], (number,))
-
-    def _decoded(self, body: bytes) -> Job:
-        """Return the stored job; where its bytes are damaged, one with the defaults, for chores to go on."""
-        try:
-            return self._codec.decode(body)
-        except UndecodableJob:
-            return _DAMAGED
+            self._lanes.leave(db, {lane: Left(count) for lane, count in left.items()}, now)
+            self._lanes.line_up(db, ready, now)
+            for seq, tied, state, error in ended:
+                if tied > LANE:
+                    self._groups.ended_without_worker(db, [seq], state, now, error if state == FAILED else None)
 
     def extend(self, worker: WorkerInfo, leases: Sequence[Lease], seconds: float) -> Extended:
         """Renew leases (see Broker.extend)."""
         now = self._clock()
         until = now + seconds
-        info = _encode(msgspec.structs.replace(worker, seen=now))
+        info = encode(msgspec.structs.replace(worker, seen=now))
         with self._file.transaction() as db:
             db.execute(SQL["sign_in"], (worker.id, until, info))
             lost = [
@@ -264,29 +401,32 @@ class SqliteBroker(SqliteSchedules):
         return leases
 
     def _settle(self, db: Connection, settlements: Sequence[Settlement], now: float) -> None:
-        alike: defaultdict[tuple[int, bytes], list[int]] = defaultdict(list)
-        dropped: defaultdict[int, list[int]] = defaultdict(list)
-        kept: defaultdict[float, list[int]] = defaultdict(list)
-        keys = []
+        batch = _Batch()
+        done, entangled = [], []
         for settlement in settlements:
-            lease, outcome = settlement.lease, settlement.outcome
+            lease = settlement.lease
             if settlement.progress is not None or settlement.logs:
                 self._report(db, lease, settlement.progress, settlement.logs)
-            if type(outcome) is not Done:
-                self._settle_other(db, settlement, kept, now)
-                continue
-            if settlement.results == "all":
-                alike[lease.number, outcome.result].append(lease.token)
-                kept[settlement.keep].append(lease.token)
+            if lease.tied or settlement.followers:
+                entangled.append(settlement)
+            elif type(settlement.outcome) is Done:
+                done.append(settlement)
             else:
-                dropped[lease.number].append(lease.token)
-            if lease.key is not None:
-                keys.append((lease.key, lease.id))
-        self._finish(db, alike, now)
-        for number, tokens in dropped.items():
+                self._settle_other(db, settlement, batch, now)
+        batch.add_done(done)
+        ends = self._settle_entangled(db, entangled, batch, now) if entangled else []
+        self._write(db, batch, now)
+        if batch.followers:
+            self._insert(db, self._wanted(db, batch.followers, now), now)
+        if ends:
+            self._groups.ended(db, ends, now)
+
+    def _write(self, db: Connection, batch: "_Batch", now: float) -> None:
+        self._finish(db, batch.alike, now)
+        for number, tokens in batch.dropped.items():
             db.execute(SQL["drop"], (number, str(tokens)))
-        self._retain(db, kept, now)
-        db.executemany(SQL["free_key"], keys)
+        rows.retain(db, batch.kept, now)
+        db.executemany(SQL["free_key"], batch.keys)
 
     def _finish(self, db: Connection, alike: dict[tuple[int, bytes], list[int]], now: float) -> None:
         """Write results: one statement for the jobs with the same one, and one for up to 50 with their own."""
@@ -302,55 +442,38 @@ class SqliteBroker(SqliteSchedules):
                 db.execute(_repeated("finish", "(?, ?)", len(some) // 2), (now, *some, number))
 
     def _settle_other(
-        self, db: Connection, settlement: Settlement, kept: defaultdict[float, list[int]], now: float
-    ) -> None:
+        self, db: Connection, settlement: Settlement, batch: "_Batch", now: float, collects: bool = False
+    ) -> int | None:
+        """Write down an outcome that is no result; return the state where the job has ended with it."""
         lease, outcome = settlement.lease, settlement.outcome
         row = db.execute(SQL["running"], (lease.token, lease.number)).fetchone()
         if row is None:
-            return  # no longer ours
-        attempt, cancelling, errors = row
+            return None  # no longer ours
+        attempt, cancelling, errors, lane, queue = row
         end: int | None = None
         match outcome:
             case Fail(error):
-                end, errors = FAILED, _with_error(errors, error)
+                end, errors = FAILED, rows.with_error(errors, error)
             case Cancel():
                 end = CANCELLED
             case Retry() | Snooze() if cancelling:
                 end = CANCELLED
             case Retry(delay=delay, error=error):
-                self._requeue(db, lease, delay or 0.0, attempt, _with_error(errors, error), now)
+                state = _state_after(delay or 0.0, lane)
+                history = rows.with_error(errors, error)
+                db.execute(SQL["requeue"], (state, now + (delay or 0.0), attempt, lease.lost, history, lease.token))
+                batch.note_ready(state, lane, queue)
             case Snooze(delay=delay):
-                self._requeue(db, lease, delay, attempt - 1, errors, now)
+                state = _state_after(delay, lane)
+                db.execute(SQL["requeue"], (state, now + delay, attempt - 1, lease.lost, errors, lease.token))
+                batch.note_ready(state, lane, queue)
         if end is not None:
-            self._end(db, lease.token, lease.id, lease.key, end, errors, now)
-            if settlement.results == "none":
+            rows.end(db, lease.token, lease.id, lease.key, end, errors, now)
+            if settlement.results == "none" and not collects:
                 db.execute(SQL["delete"], (lease.token,))
-            else:
-                kept[settlement.keep].append(lease.token)
-
-    def _requeue(
-        self, db: Connection, lease: Lease, delay: float, attempt: int, errors: bytes | None, now: float
-    ) -> None:
-        state = DELAYED if delay > 0 else READY
-        db.execute(SQL["requeue"], (state, now + delay, attempt, lease.lost, errors, lease.token))
-
-    def _end(
-        self,
-        db: Connection,
-        seq: int,
-        id: JobId,
-        key: str | None,
-        state: int,
-        errors: bytes | None,
-        now: float,
-    ) -> None:
-        db.execute(SQL["end"], (state, now, errors, seq))
-        if key is not None:
-            db.execute(SQL["free_key"], (key, id))
-
-    def _retain(self, db: Connection, kept: dict[float, list[int]], now: float) -> None:
-        """Note which jobs are to be removed when."""
-        db.executemany(SQL["retain"], [(now + keep, now, str(tokens)) for keep, tokens in kept.items() if tokens])
+            elif not collects:
+                batch.kept[settlement.keep].append(lease.token)
+        return end
 
     def _emptied(self, settlements: Sequence[Settlement]) -> list[int]:
         """Return the lease numbers of which nothing is left once these are settled."""
@@ -370,6 +493,52 @@ class SqliteBroker(SqliteSchedules):
         if leases:
             self._held[leases[0].number] = {lease.token for lease in leases}
 
+    # -- settling what is tied to something -------------------------------------------------------------------
+
+    def _settle_entangled(
+        self, db: Connection, settlements: Sequence[Settlement], batch: "_Batch", now: float
+    ) -> list[End]:
+        """Settle jobs with ties or followers; return those that have ended. Those that are no longer ours are left."""
+        ours = self._still_ours(db, settlements)
+        ends: list[End] = []
+        left: defaultdict[str, Left] = defaultdict(Left)
+        for settlement in settlements:
+            lease, outcome = settlement.lease, settlement.outcome
+            if lease.token not in ours:
+                continue
+            task, lane, grp, collects = ours.pop(lease.token)
+            if type(outcome) is Done:
+                state: int | None = SUCCEEDED
+                batch.add_collected(settlement) if collects else batch.add_done((settlement,))
+                batch.followers += settlement.followers
+            else:
+                state = self._settle_other(db, settlement, batch, now, collects=bool(collects))
+            if lane is not None:
+                jobs, unused = left[lane]
+                left[lane] = Left(jobs + 1, unused + (outcome is HAND_BACK))
+            if state is not None and lease.tied > LANE:
+                ends.append(End(lease.token, lease.id, task, lease.tied, grp, state, *_result_and_error(outcome)))
+        self._lanes.leave(db, left, now)
+        self._lanes.line_up(db, batch.ready, now)
+        return ends
+
+    def _still_ours(self, db: Connection, settlements: Sequence[Settlement]) -> dict[int, Row]:
+        """Return, by place, what is known of the leased jobs that still run under their lease."""
+        by_number: defaultdict[int, list[int]] = defaultdict(list)
+        for settlement in settlements:
+            by_number[settlement.lease.number].append(settlement.lease.token)
+        return {
+            seq: tuple(facts)
+            for number, tokens in by_number.items()
+            for seq, *facts in db.execute(groups.SQL["tied"], (number, str(tokens)))
+        }
+
+    def _wanted(self, db: Connection, followers: Sequence[Job], now: float) -> list[Job]:
+        """Return the followers but for those of a group that has been called off."""
+        named = {job.ties.group for job in followers if job.ties is not None and job.ties.group is not None}
+        closed = {id for id in named if self._groups.find(db, id, now)[1:] != (None, False)}
+        return [job for job in followers if job.ties is None or job.ties.group not in closed]
+
     def report(self, reports: Sequence[Report]) -> None:
         """Note what running jobs say of themselves."""
         with self._file.transaction() as db:
@@ -377,7 +546,7 @@ class SqliteBroker(SqliteSchedules):
                 self._report(db, report.lease, report.progress, report.logs)
 
     def _report(self, db: Connection, lease: Lease, progress: Progress | None, logs: Sequence[str] | None) -> None:
-        values = (_encode(progress) if progress else None, _encode(logs) if logs else None, lease.token, lease.number)
+        values = (encode(progress) if progress else None, encode(logs) if logs else None, lease.token, lease.number)
         db.execute(SQL["report"], values)
 
     # -- waiting --------------------------------------------------------------------------------------------
@@ -423,6 +592,8 @@ class SqliteBroker(SqliteSchedules):
         for watch in watches:
             watch.poke()
 
+    # -- tidying up -----------------------------------------------------------------------------------------
+
     def goodbye(self, worker: str) -> None:
         """Forget a worker."""
         self._file.write(SQL["sign_off"], (worker,))
@@ -440,6 +611,9 @@ class SqliteBroker(SqliteSchedules):
                     break
                 removed += db.execute(SQL["prune"], (finished, jobs)).rowcount
                 db.execute(SQL["forget_batch"], (batch,))
+            if removed < limit:
+                removed += self._groups.prune(db, limit - removed, now)
+            self._lanes.drop_idle(db, limit, now)
             db.execute(SQL["bury_workers"], (now,))
             db.execute(SQL["free_keys"], (now,))
         return removed
@@ -449,111 +623,57 @@ class SqliteBroker(SqliteSchedules):
         self.wake()
         self._file.close()
 
-    # -- looking --------------------------------------------------------------------------------------------
 
-    def load(self, ids: Sequence[JobId]) -> list[JobRecord | None]:
-        """Return the records of jobs (see ResultStore.load)."""
-        places = str([_place(id) for id in ids])
-        rows = self._file.read(f"{SQL['record']} {SQL['of_ids']}", (places,))
-        found = {row[0]: _record(row) for row in rows}
-        return [found.get(id) or self._load_aside(id) for id in ids]
+class _Batch:
+    """What a settle call writes with one statement for many jobs."""
 
-    def _load_aside(self, id: JobId) -> JobRecord | None:
-        """Return the record of a job that does not stand at the place its id says, or nowhere."""
-        rows = self._file.read(f"{SQL['record']} {SQL['of_id']}", (_place(id), id))
-        return _record(rows[0]) if rows else None
+    def __init__(self) -> None:
+        self.alike: defaultdict[tuple[int, bytes], list[int]] = defaultdict(list)
+        self.dropped: defaultdict[int, list[int]] = defaultdict(list)
+        self.kept: defaultdict[float, list[int]] = defaultdict(list)
+        self.keys: list[tuple[str, JobId]] = []
+        self.ready: set[tuple[str, str]] = set()
+        self.followers: list[Job] = []
 
-    def counts(self) -> dict[str, dict[JobState, int]]:
-        """Return how many jobs each queue has in each state."""
-        counts: dict[str, dict[JobState, int]] = {}
-        for queue, state, count in self._file.read(SQL["counts"]):
-            of_queue = counts.setdefault(queue, {})
-            of_queue[_STATES[state]] = of_queue.get(_STATES[state], 0) + count
-        return counts
+    def add_done(self, settlements: Sequence[Settlement]) -> None:
+        """Add jobs that succeeded."""
+        alike, dropped, kept = self.alike, self.dropped, self.kept
+        for settlement in settlements:
+            lease = settlement.lease
+            if settlement.results == "all":
+                alike[lease.number, settlement.outcome.result].append(lease.token)  # type: ignore[union-attr]
+                kept[settlement.keep].append(lease.token)
+            else:
+                dropped[lease.number].append(lease.token)
+            if lease.key is not None:
+                self.keys.append((lease.key, lease.id))
 
-    def find(self, wanted: Filter) -> list[JobRecord]:
-        """Return the jobs that fit a filter."""
-        terms, values = _where(wanted)
-        order = "DESC" if wanted.newest_first else "ASC"
-        statement = f"{SQL['record']} WHERE {' AND '.join(terms)} ORDER BY seq {order} LIMIT ?"
-        return [_record(row) for row in self._file.read(statement, [*values, wanted.limit])]
+    def add_collected(self, settlement: Settlement) -> None:
+        """Add a job that succeeded, and whose result is kept for as long as its group."""
+        lease = settlement.lease
+        self.alike[lease.number, settlement.outcome.result].append(lease.token)  # type: ignore[union-attr]
+        if lease.key is not None:
+            self.keys.append((lease.key, lease.id))
 
-    def workers(self) -> list[WorkerInfo]:
-        """Return the workers that are alive."""
-        return [_decode_worker(info) for (info,) in self._file.read(SQL["workers"], (self._clock(),))]
+    def note_ready(self, state: int, lane: str | None, queue: str) -> None:
+        """Note that a job is due again at once, where its lane has to know."""
+        if state == IN_LANE and lane is not None:
+            self.ready.add((lane, queue))
 
-    def paused(self) -> list[str]:
-        """Return the paused queues."""
-        return [queue for (queue,) in self._file.read(SQL["paused"])]
 
-    # -- changing -------------------------------------------------------------------------------------------
+def _state_after(delay: float, lane: str | None) -> int:
+    """Return the state of a job that is queued again."""
+    if delay > 0:
+        return DELAYED
+    return READY if lane is None else IN_LANE
 
-    def change(self, ids: Sequence[JobId], change: Change) -> list[JobId]:
-        """Cancel, retry or delete jobs (see Inspector.change)."""
-        actions = {"cancel": self._cancel, "retry": self._retry, "delete": self._delete}
-        if change not in actions:
-            raise ConfigError(f"a job cannot be changed by {change!r}; expected cancel, retry or delete")
-        with self._file.transaction() as db:
-            now = self._clock()
-            rows = itertools.chain.from_iterable(
-                db.execute(SQL["changeable"], (_place(id), id)).fetchall() for id in ids
-            )
-            return [row[1] for row in rows if actions[change](db, row, now)]
 
-    def _cancel(self, db: Connection, row: tuple[Any, ...], now: float) -> bool:
-        seq, id, state, key, _ = row
-        if state == RUNNING:
-            db.execute(SQL["ask_to_stop"], (seq,))
-        elif state in (READY, DELAYED):
-            self._end_early(db, seq, id, key, now)
-        return state in (READY, DELAYED, RUNNING)
+def _result_and_error(outcome: Any) -> tuple[bytes | None, Any]:
+    return getattr(outcome, "result", None), outcome.error if isinstance(outcome, Fail) else None
 
-    def _end_early(self, db: Connection, seq: int, id: JobId, key: str | None, now: float) -> None:
-        self._end(db, seq, id, key, CANCELLED, None, now)
-        self._retain(db, {KEEP_UNRUN: [seq]}, now)
 
-    def _retry(self, db: Connection, row: tuple[Any, ...], now: float) -> bool:
-        """Queue a finished job again, unless its key has gone to another one."""
-        seq, id, state, key, body = row
-        if state < SUCCEEDED:
-            return False
-        if key is not None:
-            holder = db.execute(SQL["holder"], (key,)).fetchone()
-            if holder is not None and holder[0] != id and not (holder[1] and holder[1] <= now):
-                return False
-            job = self._decoded(body)
-            if job.hold != FOREVER:
-                db.execute(SQL["take_key"], (key, id, seq, _held_until(job, now)))
-        db.execute(SQL["retry"], (now, seq))
-        return True
-
-    def _delete(self, db: Connection, row: tuple[Any, ...], now: float) -> bool:
-        seq, id, state, key, _ = row
-        if state == RUNNING:
-            return False
-        db.execute(SQL["delete"], (seq,))
-        if key is not None:
-            db.execute(SQL["free_key"], (key, id))
-        return True
-
-    def purge(self, queue: str, state: JobState) -> int:
-        """Remove every job of a queue in one state, some thousands in a transaction."""
-        if state is JobState.RUNNING:
-            return 0
-        codes = _CODES[state] or (-1,)
-        removed = 0
-        while True:
-            with self._file.transaction() as db:
-                rows = db.execute(SQL["purgeable"], (queue, codes[0], codes[-1])).fetchall()
-                db.executemany(SQL["delete"], [(seq,) for seq, _, _ in rows])
-                db.executemany(SQL["free_key"], [(key, id) for _, id, key in rows if key is not None])
-            removed += len(rows)
-            if not rows:
-                return removed
-
-    def pause(self, queue: str, paused: bool) -> None:
-        """Pause or resume a queue."""
-        self._file.write(SQL["pause" if paused else "resume"], (queue,))
+def _chunks(wanted: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    return (wanted[start : start + _ROWS] for start in range(0, len(wanted), _ROWS))
 
 
 @functools.cache
@@ -566,100 +686,4 @@ def _repeated(statement: str, values: str, count: int) -> str:
     return head + ", ".join([row] * count) + tail
 
 
-def _put_rows(count: int) -> str:
-    return _repeated("put", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", count)
-
-
-def place_of(id: JobId) -> int:
-    """Return where the row of a job stands: the nanoseconds in its id. Raises ConfigError for an id of another kind."""
-    place = _place(id)
-    if place == _NOWHERE:
-        raise ConfigError(f"the job id {id!r} does not begin with its time; take ids from new_job_id()")
-    return place
-
-
-def _place(id: JobId) -> int:
-    try:
-        place = int(id[:16], 16)
-    except ValueError:
-        return _NOWHERE
-    return place if 0 <= place < _MAX_PLACE else _NOWHERE
-
-
-def _held_until(job: Job, now: float) -> float:
-    return now + job.hold if job.hold else 0.0
-
-
-def _with_error(errors: bytes | None, error: ErrorInfo | None) -> bytes | None:
-    """Return the stored history of errors with one more at its end."""
-    if error is None:
-        return errors
-    return _encode((*_decode_errors(errors), error) if errors else (error,))
-
-
-def _where(wanted: Filter) -> tuple[list[str], list[Any]]:
-    """Return the terms of a filter. States are literals, for the planner to see that a partial index fits."""
-    terms, values = ["1 = 1"], []
-    if wanted.state is not None:
-        codes = _CODES[wanted.state]
-        terms.append(f"state IN ({', '.join(map(str, codes)) or 'NULL'})")
-        if min(codes, default=0) > SUCCEEDED:
-            terms.append("state > 3")
-        if wanted.state is JobState.RUNNING:
-            terms.append("seq IN (SELECT value FROM leases, json_each(leases.jobs))")
-    for column, value in (("queue", wanted.queue), ("task", wanted.task)):
-        if value is not None:
-            terms.append(f"{column} = ?")
-            values.append(value)
-    return terms, values
-
-
-def _record(row: Iterable[Any]) -> JobRecord:
-    (
-        id,
-        task,
-        queue,
-        state,
-        rank,
-        attempt,
-        lost,
-        enqueued,
-        due,
-        started,
-        finished,
-        worker,
-        key,
-        expires,
-        cancelling,
-        body,
-        result,
-        errors,
-        progress,
-        lane,
-        group,
-        logs,
-    ) = row
-    return JobRecord(
-        id=id,
-        task=task,
-        queue=queue,
-        state=_STATES[state],
-        body=body,
-        priority=-rank,
-        attempt=attempt,
-        lost=lost,
-        enqueued=enqueued,
-        due=due if state in (READY, DELAYED) else None,
-        started=started,
-        finished=finished,
-        worker=worker,
-        key=key,
-        expires=expires,
-        cancelling=bool(cancelling),
-        result=result,
-        errors=_decode_errors(errors) if errors else (),
-        progress=_decode_progress(progress) if progress else None,
-        lane=lane,
-        group=group,
-        logs=_decode_logs(logs) if logs else (),
-    )
+__all__ = ["SqliteBroker", "place_of"]

@@ -4,6 +4,14 @@ INSERT INTO jobs (seq, id, queue, rank, state, task, enqueued, due, expires, key
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (seq) DO NOTHING;
 
+-- name: put_tied
+INSERT INTO jobs (seq, id, queue, rank, state, task, enqueued, due, expires, key, body, tied, lane, grp, after)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (seq) DO NOTHING;
+
+-- name: taken
+SELECT EXISTS (SELECT 1 FROM jobs WHERE seq IN (SELECT value FROM json_each(?)));
+
 -- name: find_place
 -- Whether the job is there, and the first free place for it where it is not.
 SELECT (SELECT seq FROM jobs WHERE seq BETWEEN ?1 AND ?1 + 99 AND id = ?2),
@@ -18,33 +26,36 @@ INSERT INTO keys (key, job, seq, until) VALUES (?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET job = excluded.job, seq = excluded.seq, until = excluded.until;
 
 -- name: rewrite
-UPDATE jobs SET queue = ?, rank = ?, state = ?, task = ?, enqueued = ?, due = ?, expires = ?, body = ? WHERE seq = ?;
+UPDATE jobs SET queue = ?, rank = ?, state = ?, task = ?, enqueued = ?, due = ?, expires = ?, body = ?, lane = ?,
+       tied = (tied & ~1) | ?
+WHERE seq = ?;
 
 -- name: chores
--- What a lease has to see to first: lapsed leases, delayed jobs that are due, paused queues.
+-- What a lease has to see to first: lapsed leases, delayed jobs that are due, paused queues, lanes.
 SELECT EXISTS (SELECT 1 FROM leases WHERE until <= ?1),
        EXISTS (SELECT 1 FROM jobs WHERE state = 1 AND due <= ?1),
-       EXISTS (SELECT 1 FROM paused);
+       EXISTS (SELECT 1 FROM paused),
+       EXISTS (SELECT 1 FROM lanes);
 
 -- name: lapsed
 SELECT number, worker, jobs FROM leases WHERE until <= ?;
 
 -- name: lapsed_jobs
-SELECT seq, attempt, lost, cancelling, errors, body, key, id FROM jobs
+SELECT seq, attempt, lost, cancelling, errors, body, key, id, tied, lane, queue FROM jobs
 WHERE state = 2 AND number = ? AND seq IN (SELECT value FROM json_each(?)) ORDER BY seq;
 
 -- name: count_lost
 UPDATE jobs SET lost = lost + 1 WHERE seq = ?;
 
 -- name: promote
-UPDATE jobs SET state = 0
+UPDATE jobs SET state = CASE WHEN lane IS NULL THEN 0 ELSE -1 END
 WHERE seq IN (SELECT seq FROM jobs WHERE state = 1 AND due <= ? ORDER BY due LIMIT 4000);
 
 -- name: paused
 SELECT queue FROM paused ORDER BY queue;
 
 -- name: due
-SELECT id, seq, body, attempt + 1, lost, 0, key, expires FROM jobs
+SELECT id, seq, body, attempt + 1, lost, tied, key, expires, given FROM jobs
 WHERE state = 0 AND queue = ? ORDER BY rank, seq LIMIT ?;
 
 -- name: hold
@@ -82,7 +93,7 @@ DELETE FROM jobs WHERE state = 2 AND number = ? AND seq IN (SELECT value FROM js
 UPDATE jobs SET progress = COALESCE(?, progress), logs = COALESCE(?, logs) WHERE state = 2 AND seq = ? AND number = ?;
 
 -- name: running
-SELECT attempt, cancelling, errors FROM jobs WHERE state = 2 AND seq = ? AND number = ?;
+SELECT attempt, cancelling, errors, lane, queue FROM jobs WHERE state = 2 AND seq = ? AND number = ?;
 
 -- name: end
 -- Without a new history of errors the job keeps the one that it has.
@@ -112,7 +123,8 @@ DELETE FROM jobs WHERE state > 2 AND finished = ? AND seq IN (SELECT value FROM 
 DELETE FROM retention WHERE batch = ?;
 
 -- name: overdue
-SELECT seq, id, key FROM jobs WHERE state < 2 AND expires IS NOT NULL AND expires <= ? ORDER BY expires LIMIT ?;
+SELECT seq, id, key, tied FROM jobs
+WHERE state < 2 AND expires IS NOT NULL AND expires <= ? AND state > -2 ORDER BY expires LIMIT ?;
 
 -- name: sign_in
 INSERT INTO workers (id, until, info) VALUES (?, ?, ?)
@@ -132,10 +144,12 @@ DELETE FROM keys WHERE until > 0 AND until <= ?;
 SELECT info FROM workers WHERE until > ? ORDER BY id;
 
 -- name: next_due
-SELECT (SELECT MIN(due) FROM jobs WHERE state = 1), (SELECT MIN(until) FROM leases);
+SELECT (SELECT MIN(due) FROM jobs WHERE state = 1), (SELECT MIN(until) FROM leases),
+       (SELECT MIN(opens) FROM turns WHERE opens > 0);
 
 -- name: anything_ready
-SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 0 AND queue = ?1)
+SELECT (EXISTS (SELECT 1 FROM jobs WHERE state = 0 AND queue = ?1)
+        OR EXISTS (SELECT 1 FROM turns WHERE queue = ?1 AND opens = 0))
 AND NOT EXISTS (SELECT 1 FROM paused WHERE queue = ?1);
 
 -- name: record
@@ -157,18 +171,20 @@ WHERE seq BETWEEN ?1 AND ?1 + 99 AND jobs.id = ?2
 SELECT queue, state, COUNT(*) FROM jobs GROUP BY queue, state;
 
 -- name: changeable
-SELECT seq, id, state, key, body FROM jobs WHERE seq BETWEEN ?1 AND ?1 + 99 AND id = ?2;
+SELECT seq, id, state, key, body, tied, lane, grp, queue, errors FROM jobs
+WHERE seq BETWEEN ?1 AND ?1 + 99 AND id = ?2;
 
 -- name: ask_to_stop
 UPDATE jobs SET cancelling = 1 WHERE seq = ?;
 
 -- name: retry
-UPDATE jobs SET state = 0, due = ?, attempt = 0, lost = 0, started = NULL, finished = NULL, result = NULL,
+UPDATE jobs SET state = ?, due = ?, attempt = 0, lost = 0, started = NULL, finished = NULL, result = NULL,
        progress = NULL, logs = NULL, expires = NULL, cancelling = 0
 WHERE seq = ?;
 
 -- name: purgeable
-SELECT seq, id, key FROM jobs WHERE queue = ? AND state IN (?, ?) LIMIT 5000;
+SELECT seq, id, key, tied FROM jobs
+WHERE queue = ? AND state IN (SELECT value FROM json_each(?)) LIMIT 5000;
 
 -- name: pause
 INSERT INTO paused (queue) VALUES (?) ON CONFLICT DO NOTHING;

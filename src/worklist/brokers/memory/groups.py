@@ -1,0 +1,225 @@
+"""The groups of the model, and the jobs that wait for a group or for another job."""
+
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ...core.errors import GroupEnded
+from ...core.job import KEEP_UNRUN, ErrorInfo, GroupId, JobState
+from ...core.outcome import PREDECESSOR_FAILED, predecessor_failed, why_group, why_job
+from ...core.ports import GroupRecord
+from .rows import Row
+
+Release = Callable[[Row], None]
+Cancel = Callable[[Row, ErrorInfo], None]
+
+
+@dataclass(eq=False, slots=True)
+class _Group:
+    id: GroupId
+    created: float
+    members: list[Row] = field(default_factory=list)
+    ended_members: list[Row] = field(default_factory=list)
+    total: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    open: bool = False
+    collects: bool = False
+    called_off: bool = False
+    ended: float | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return not self.open and self.ended is None and self.total <= self.succeeded + self.failed + self.cancelled
+
+    @property
+    def reason(self) -> str:
+        return why_group(self.id, self.total, self.failed, self.cancelled)
+
+    def count(self, state: JobState, by: int) -> None:
+        if state is JobState.SUCCEEDED:
+            self.succeeded += by
+        elif state is JobState.FAILED:
+            self.failed += by
+        else:
+            self.cancelled += by
+
+
+class MemoryGroups:
+    """Groups by id, and who waits for what. `release` and `cancel` do so to a waiting row."""
+
+    def __init__(self, release: Release, cancel: Cancel) -> None:
+        self._release = release
+        self._cancel = cancel
+        self._groups: dict[GroupId, _Group] = {}
+        self._waiting: defaultdict[str, list[Row]] = defaultdict(list)  # what is waited for -> who waits
+        self._ends: deque[Row] = deque()
+        self._over: deque[_Group] = deque()
+
+    def find(self, id: GroupId, now: float) -> _Group:
+        """Return a group, made where there is none."""
+        return self._groups.setdefault(id, _Group(id, now))
+
+    def open(self, id: GroupId, now: float) -> None:
+        """Make a group that does not end before it is sealed."""
+        if id not in self._groups:
+            self.find(id, now).open = True
+
+    def seal(self, id: GroupId) -> None:
+        """Let a group end with its last member."""
+        group = self._groups.get(id)
+        if group is not None and group.open:
+            group.open = False
+            self._over.append(group)
+
+    def refuse_ended(self, id: GroupId) -> None:
+        """Raise GroupEnded where a group takes no member any more."""
+        if self.takes_no_more(id):
+            how = "was called off" if self._groups[id].called_off else "has ended"
+            raise GroupEnded(f"group {id} {how}, so nothing can be added to it; make a new group")
+
+    def takes_no_more(self, id: GroupId | None) -> bool:
+        """Return whether a group has ended or was called off."""
+        group = self._groups.get(id or "")
+        return group is not None and (group.ended is not None or group.called_off)
+
+    def join(self, row: Row, id: GroupId, now: float) -> None:
+        """Count a new member."""
+        group = self.find(id, now)
+        group.total += 1
+        group.members.append(row)
+        row.group = id
+
+    def collects(self, row: Row) -> bool:
+        """Return whether the results of this row's group are kept for a job that waits for them."""
+        return row.group is not None and self._groups[row.group].collects
+
+    def wait(self, row: Row, parent: Row | None, now: float) -> None:
+        """Have a new row wait for its parent, or for its group; where that has ended already, see to what follows."""
+        after = row.ties.after or ""
+        self._waiting[after].append(row)
+        if after.startswith("g"):
+            group = self.find(after, now)
+            if group.ended is not None:
+                self._release_all(after, group.succeeded == group.total, None, group.reason, now)
+        elif parent is None or not parent.ties.followed:
+            reason = f"job {after} is not known any more, or nothing was to follow it"
+            self._release_all(after, False, None, reason, now)
+        elif parent.state.finished:
+            self._release_all(after, parent.state is JobState.SUCCEEDED, parent.result, _why(parent, None), now)
+
+    def note_end(self, row: Row) -> None:
+        """Note that a row has ended, for `follow`."""
+        self._ends.append(row)
+
+    def follow(self, now: float) -> None:
+        """See to what follows from the ends noted since: a job that is cancelled may be one that others wait for."""
+        while self._ends or self._over:
+            while self._ends:
+                self._count(self._ends.popleft(), now)
+            groups, self._over = self._over, deque()
+            for group in groups:
+                if group.is_over:
+                    group.ended = now
+                    ok = not (group.failed or group.cancelled)
+                    self._release_all(group.id, ok, None, group.reason, now)
+
+    def _count(self, row: Row, now: float) -> None:
+        if row.ties.followed:
+            error = row.errors[-1] if row.errors and row.state is not JobState.EXPIRED else None
+            ok = row.state is JobState.SUCCEEDED
+            self._release_all(row.job.id, ok, row.result, _why(row, error), now)
+        if row.group is not None:
+            group = self._groups[row.group]
+            group.count(row.state, 1)
+            group.ended_members.append(row)
+            self._over.append(group)
+
+    def _release_all(self, after: str, succeeded: bool, result: bytes | None, reason: str, now: float) -> None:
+        for row in sorted(self._waiting[after], key=lambda row: row.token):
+            if row.state is not JobState.WAITING:
+                continue
+            if succeeded or row.ties.when == "all":
+                row.given = result if succeeded else None
+                self._release(row)
+            else:
+                self._cancel(row, predecessor_failed(reason, now))
+
+    def retried(self, row: Row, state: JobState) -> None:
+        """Take back what followed from the end, in `state`, of a row that is queued again."""
+        if row.group is not None:
+            group = self._groups[row.group]
+            group.count(state, -1)
+            if row in group.ended_members:
+                group.ended_members.remove(row)
+            if group.ended is not None:
+                group.ended, group.called_off = None, False
+                self._wait_again(group.id)
+        if row.ties.followed:
+            self._wait_again(row.job.id)
+
+    def _wait_again(self, after: str) -> None:
+        for row in self._waiting[after]:
+            if row.state is JobState.CANCELLED and row.errors and row.errors[-1].type == PREDECESSOR_FAILED:
+                row.state, row.finished, row.errors = JobState.WAITING, None, []
+                self.retried(row, JobState.CANCELLED)
+
+    def forget(self, row: Row) -> None:
+        """Forget a row that is no longer kept."""
+        if row in self._waiting.get(row.ties.after or "", ()):
+            self._waiting[row.ties.after or ""].remove(row)
+
+    def record(self, id: GroupId) -> GroupRecord | None:
+        """Return what is known of a group."""
+        group = self._groups.get(id)
+        if group is None:
+            return None
+        return GroupRecord(
+            id=id,
+            created=group.created,
+            total=group.total,
+            succeeded=group.succeeded,
+            failed=group.failed,
+            cancelled=group.cancelled,
+            running=sum(row.state is JobState.RUNNING for row in group.members) if group.ended is None else 0,
+            open=group.open,
+            called_off=group.called_off,
+            ended=group.ended,
+        )
+
+    def members(self, id: GroupId) -> list[Row]:
+        """Return the members of a group in the order in which they were made."""
+        group = self._groups.get(id)
+        return [] if group is None else sorted(group.members, key=made_at)
+
+    def call_off(self, id: GroupId) -> None:
+        """Note that a group was cancelled as a whole."""
+        group = self._groups.get(id)
+        if group is not None:
+            group.called_off = True
+
+    def prune(self, limit: int, now: float) -> list[Row]:
+        """Forget groups that ended long ago; return the members that were kept for them."""
+        rows: list[Row] = []
+        for group in sorted(self._groups.values(), key=lambda group: group.ended or 0.0):
+            if group.ended is None or group.ended > now - KEEP_UNRUN or self._is_waited_for(group.id):
+                continue
+            rows += group.members if group.collects else []
+            if len(rows) >= limit:
+                break
+            del self._groups[group.id]
+        return rows
+
+    def _is_waited_for(self, id: GroupId) -> bool:
+        return any(not row.state.finished for row in self._waiting[id])
+
+
+def made_at(row: Row) -> tuple[str, int]:
+    """Return what orders members: the time in their ids, and for one time the order in which they came."""
+    return row.job.id[:16], row.token
+
+
+def _why(row: Row, error: ErrorInfo | None) -> str:
+    """Return how a job ended, as a reason for those that waited for it."""
+    return why_job(row.job.task, row.job.id, row.state, error)

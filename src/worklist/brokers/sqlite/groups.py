@@ -1,0 +1,250 @@
+"""Groups and waiting jobs on SQLite: who is counted where, and what follows when a job ends.
+
+Every method works inside a transaction of the broker. A group is a row of counters, so the end of a member costs the
+same at any size; jobs that wait name what they wait for (`after`: the place of a job, or minus that of a group).
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from sqlite3 import Connection
+from typing import Any, NamedTuple
+
+from ...core.errors import GroupEnded
+from ...core.job import KEEP_UNRUN, ErrorInfo, GroupId, Job, JobId
+from ...core.outcome import PREDECESSOR_FAILED, predecessor_failed, why_group, why_job
+from ...core.ports import GroupRecord
+from .. import sql
+from . import rows
+from .lanes import SqliteLanes
+from .rows import CANCELLED, DELAYED, FAILED, FOLLOWED, GROUP, IN_LANE, READY, SUCCEEDED, WAITING
+
+SQL = sql.load_statements("sqlite", "groups.sql")
+_COUNTERS = {SUCCEEDED: 0, FAILED: 1}
+
+
+class End(NamedTuple):
+    """A job that has ended, as far as others are concerned."""
+
+    seq: int
+    id: JobId
+    task: str
+    tied: int
+    grp: int | None
+    state: int
+    result: bytes | None = None
+    error: ErrorInfo | None = None
+
+
+class Cause(NamedTuple):
+    """A job or a group that others may have waited for, and how it ended."""
+
+    after: int
+    succeeded: bool
+    result: bytes | None
+    reason: str
+
+
+class SqliteGroups:
+    """The groups of one file. `decode` returns the job in a stored body."""
+
+    def __init__(self, lanes: SqliteLanes, decode: Callable[[bytes], Job]) -> None:
+        self._lanes = lanes
+        self._decode = decode
+
+    # -- putting --------------------------------------------------------------------------------------------
+
+    def find(self, db: Connection, id: GroupId, now: float) -> tuple[int, float | None, bool]:
+        """Return the number of a group, made where there is none, when it ended, and whether it was called off."""
+        row = db.execute(SQL["group"], (id,)).fetchone()
+        if row is None:
+            return db.execute(SQL["add_group"], (id, now)).lastrowid or 0, None, False
+        return row[0], row[1], bool(row[2])
+
+    def join(self, db: Connection, members: Counter[int]) -> None:
+        """Count new members, by the number of their group."""
+        db.executemany(SQL["join"], [(count, seq) for seq, count in members.items()])
+
+    def collect(self, db: Connection, seq: int) -> None:
+        """Have the results of a group's members kept until the job that waits for them has ended."""
+        db.execute(SQL["collect"], (seq,))
+
+    def seal(self, db: Connection, id: GroupId, now: float) -> None:
+        """Let a group end; it has ended already where all its members have."""
+        if db.execute(SQL["seal"], (id,)).rowcount:
+            self.follow(db, self._over(db, [self.find(db, id, now)[0]], now), now)
+
+    # -- what follows -----------------------------------------------------------------------------------------
+
+    def ended(self, db: Connection, ends: Sequence[End], now: float) -> None:
+        """Count jobs that have ended in their groups, and release or cancel those that waited for them."""
+        self.follow(db, self._causes(db, ends, now), now)
+
+    def ended_without_worker(
+        self, db: Connection, seqs: Iterable[int], state: int, now: float, error: ErrorInfo | None = None
+    ) -> None:
+        """Do the same for jobs of which little is at hand. They must be there still."""
+        found: list[tuple[int, JobId, str, int, int | None]] = db.execute(SQL["ending"], (str([*seqs]),)).fetchall()
+        if found:
+            self.ended(db, [End(*row, state=state, error=error) for row in found], now)
+
+    def follow(self, db: Connection, causes: Sequence[Cause], now: float) -> None:
+        """Go on until nothing follows any more: a job that is cancelled may be one that others wait for."""
+        while causes:
+            cancelled = self._release(db, causes, now)
+            causes = self._causes(db, cancelled, now)
+
+    def _causes(self, db: Connection, ends: Sequence[End], now: float) -> list[Cause]:
+        causes = [Cause(it.seq, it.state == SUCCEEDED, it.result, _why(it)) for it in ends if it.tied & FOLLOWED]
+        counts: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0])
+        for it in ends:
+            if it.grp is not None:
+                counts[it.grp][_COUNTERS.get(it.state, 2)] += 1
+        if not counts:
+            return causes
+        db.executemany(SQL["count"], [(*numbers, grp) for grp, numbers in counts.items()])
+        return causes + self._over(db, counts, now)
+
+    def _over(self, db: Connection, seqs: Iterable[int], now: float) -> list[Cause]:
+        """Note which of these groups have ended by now."""
+        over = db.execute(SQL["over"], (str([*seqs]),)).fetchall()
+        db.executemany(SQL["end"], [(now, seq) for seq, *_ in over])
+        return [
+            Cause(-seq, not (failed or cancelled), None, why_group(id, total, failed, cancelled))
+            for seq, id, total, failed, cancelled in over
+        ]
+
+    def _release(self, db: Connection, causes: Sequence[Cause], now: float) -> list[End]:
+        """Make due, or cancel, the jobs that waited for what has ended; return those that were cancelled."""
+        by_place = {cause.after: cause for cause in causes}
+        released, lanes, cancelled = [], set(), []
+        for seq, id, task, queue, lane, due, tied, grp, after, key, body in db.execute(
+            SQL["waiting"], (str([*by_place]),)
+        ).fetchall():
+            cause = by_place[after]
+            if not (cause.succeeded or self._runs_anyway(body)):
+                error = predecessor_failed(cause.reason, now)
+                rows.end(db, seq, id, key, CANCELLED, rows.with_error(None, error), now)
+                cancelled.append(End(seq, id, task, tied, grp, CANCELLED, None, error))
+                continue
+            when = self._decode(body).due(now) if due else now
+            state = _state(lane, when, now)
+            released.append((state, when, cause.result, seq))
+            if state == IN_LANE:
+                lanes.add((lane, queue))
+        db.executemany(SQL["release"], released)
+        if lanes:
+            self._lanes.line_up(db, lanes, now)
+        rows.retain(db, {KEEP_UNRUN: [it.seq for it in cancelled]}, now)
+        return cancelled
+
+    def _runs_anyway(self, body: bytes) -> bool:
+        ties = self._decode(body).ties
+        return ties is not None and ties.when == "all"
+
+    def wait_for(self, db: Connection, job: Job, now: float) -> tuple[int, Cause | None]:
+        """Return what a job that is being put is to wait for, and how that ended where it has ended already."""
+        ties = job.ties
+        assert ties is not None and ties.after is not None  # noqa: PT018, S101
+        if ties.after.startswith("g"):
+            return self._wait_for_group(db, ties.after, ties.takes, now)
+        place = rows.place_or_nowhere(ties.after)
+        row = db.execute(SQL["waited_for"], (place, ties.after)).fetchone()
+        if row is None or not row[4] & FOLLOWED:
+            reason = f"job {ties.after} is not known any more, or nothing was to follow it"
+            return place, Cause(place, False, None, reason)
+        seq, id, task, state, tied, grp, result = row
+        if state < SUCCEEDED:
+            return seq, None
+        return seq, Cause(seq, state == SUCCEEDED, result, _why(End(seq, id, task, tied, grp, state)))
+
+    def _wait_for_group(self, db: Connection, id: GroupId, takes: bool, now: float) -> tuple[int, Cause | None]:
+        seq, ended, _ = self.find(db, id, now)
+        if takes:
+            self.collect(db, seq)
+        if ended is None:
+            return -seq, None
+        _, _, _, total, succeeded, failed, cancelled, *_ = db.execute(SQL["load"], (id,)).fetchone()
+        return -seq, Cause(-seq, succeeded == total, None, why_group(id, total, failed, cancelled))
+
+    # -- a retry by hand ----------------------------------------------------------------------------------------
+
+    def retried(self, db: Connection, seq: int, tied: int, grp: int | None, state: int) -> None:
+        """Take back what followed from the end of a job that is queued again: what it cancelled waits again."""
+        if grp is not None:
+            self._uncount(db, grp, state)
+        if tied & FOLLOWED:
+            self._wait_again(db, seq)
+
+    def _uncount(self, db: Connection, grp: int, state: int) -> None:
+        numbers = [0, 0, 0]
+        numbers[_COUNTERS.get(state, 2)] = 1
+        db.execute(SQL["uncount"], (*numbers, grp))
+        if db.execute(SQL["reopen"], (grp,)).rowcount:
+            self._wait_again(db, -grp)
+
+    def _wait_again(self, db: Connection, after: int) -> None:
+        for seq, id, tied, grp, key, errors, body in db.execute(SQL["cancelled_with"], (after,)).fetchall():
+            error = rows.last_error(errors)
+            if error is None or error.type != PREDECESSOR_FAILED:
+                continue  # somebody cancelled it
+            job = self._decode(body)
+            db.execute(SQL["wait_again"], (waits(job), seq))
+            if key is not None and db.execute(rows.SQL["holder"], (key,)).fetchone() is None:
+                db.execute(rows.SQL["take_key"], (key, id, seq, rows.held_until(job, 0.0)))
+            self.retried(db, seq, tied, grp, CANCELLED)
+
+    # -- removing -------------------------------------------------------------------------------------------
+
+    def prune(self, db: Connection, limit: int, now: float) -> int:
+        """Remove groups that ended long ago, with the members that were kept for them; return how many jobs."""
+        removed = 0
+        for seq, collects in db.execute(SQL["outdated"], (now - KEEP_UNRUN, limit)).fetchall():
+            dropped = db.execute(SQL["drop_members"], (seq, limit - removed)).rowcount if collects else 0
+            removed += dropped
+            if removed >= limit:
+                break
+            db.execute(SQL["drop"], (seq,))
+        return removed
+
+
+def group_of(row: Sequence[Any], running: int) -> GroupRecord:
+    """Return what a row of the query `load` tells."""
+    _, id, created, total, succeeded, failed, cancelled, open, called_off, ended = row
+    return GroupRecord(
+        id=id,
+        created=created,
+        total=total,
+        succeeded=succeeded,
+        failed=failed,
+        cancelled=cancelled,
+        running=running,
+        open=bool(open),
+        called_off=bool(called_off),
+        ended=ended,
+    )
+
+
+def refuse_ended(id: GroupId, ended: float | None, called_off: bool) -> None:
+    """Raise GroupEnded where a group takes no member any more."""
+    if ended is not None or called_off:
+        how = "was called off" if called_off else "has ended"
+        raise GroupEnded(f"group {id} {how}, so nothing can be added to it; make a new group")
+
+
+def waits(job: Job) -> float:
+    """Return what stands for the due time of a waiting job: 0 where it is due at once when it is released."""
+    return 1.0 if job.delay or job.eta else 0.0
+
+
+def _state(lane: str | None, due: float, now: float) -> int:
+    if due > now:
+        return DELAYED
+    return READY if lane is None else IN_LANE
+
+
+def _why(end: End) -> str:
+    """Return how a job ended, as a reason for those that waited for it."""
+    return why_job(end.task, end.id, rows.STATES[end.state], end.error)
+
+
+__all__ = ["GROUP", "SQL", "WAITING", "End", "SqliteGroups", "group_of", "refuse_ended"]

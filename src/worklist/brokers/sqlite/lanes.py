@@ -1,0 +1,217 @@
+"""Lanes on SQLite: what they allow, and whose turn it is. Every method works inside a transaction of the broker.
+
+A lane's row says what it may do; its rows among the turns, one for each queue with ready jobs of it, say when it is
+served. A lane that may do nothing now is closed there, out of the index that leasing reads: docs/decisions/0010.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from sqlite3 import Connection
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ...core.lane import INFINITE, Lane, LaneLimits
+from ...core.ports import LaneChange
+from ...core.turns import PLAIN, Line, serve
+from .. import sql
+
+SQL = sql.load_statements("sqlite", "lanes.sql")
+Row = tuple[Any, ...]
+EXPIRES = 7
+"""Where in the row of a due job stands when it expires."""
+
+
+class Left(NamedTuple):
+    """How many jobs of a lane are leased no longer, and how many of these had not begun."""
+
+    jobs: int = 0
+    unused: int = 0
+
+
+class _Reader:
+    """Reads the due jobs of one line in steps. No query stays open, since each open one would be compiled anew."""
+
+    def __init__(self, db: Connection, statement: str, *of: str) -> None:
+        self._db = db
+        self._statement = statement
+        self._of = of
+        self._read = 0
+
+    def fetch(self, count: int) -> list[Row]:
+        """Return the next rows."""
+        rows = self._db.execute(self._statement, (*self._of, count, self._read)).fetchall()
+        self._read += len(rows)
+        return rows
+
+
+class SqliteLanes:
+    """The lanes of one file. `limits_in` returns what the task of a stored body declares of its lane."""
+
+    def __init__(self, limits_in: Callable[[bytes], LaneLimits]) -> None:
+        self._limits_in = limits_in
+
+    def declare(self, db: Connection, declared: Mapping[str, LaneLimits], now: float) -> None:
+        """Note what tasks declare of the lanes of jobs that are being put."""
+        known = self._load(db, declared)
+        for name, limits in declared.items():
+            lane = known.get(name)
+            if lane is None:
+                self._save(db, Lane(name=name, limits=limits))
+            elif lane.limits != limits and not lane.pinned:
+                lane.limits = limits
+                self._save_changed(db, lane, now)
+
+    def line_up(self, db: Connection, pairs: Iterable[tuple[str, str]], now: float) -> None:
+        """Give a turn to lanes, each in a queue, that have ready jobs there."""
+        wanted = set(pairs)
+        if not wanted:
+            return
+        lanes = self._load(db, {lane for lane, _ in wanted})
+        for name in sorted({lane for lane, _ in wanted} - lanes.keys()):
+            lanes[name] = self._make_again(db, name)
+        opens = {name: lane.opens(now) for name, lane in lanes.items()}
+        db.executemany(SQL["line_up"], [(lane, queue, opens[lane]) for lane, queue in sorted(wanted)])
+
+    def _make_again(self, db: Connection, name: str) -> Lane:
+        """Return a lane that was dropped while it was idle, as the first of its jobs declares it."""
+        row = db.execute(SQL["any_ready"], (name,)).fetchone()
+        lane = Lane(name=name, limits=self._limits_in(row[0]) if row else LaneLimits())
+        self._save(db, lane)
+        return lane
+
+    def of_due(self, db: Connection, now: float) -> list[tuple[str, str]]:
+        """Return the lanes, each with its queue, of delayed jobs that are about to become ready."""
+        return db.execute(SQL["of_due"], (now,)).fetchall()
+
+    def open_due(self, db: Connection, now: float) -> None:
+        """Open the lanes whose time has come."""
+        db.execute(SQL["open_lanes"], (now,))
+
+    # -- leasing --------------------------------------------------------------------------------------------
+
+    def serve(
+        self,
+        db: Connection,
+        queue: str,
+        limit: int,
+        now: float,
+        expire: Callable[[Sequence[Row]], None],
+    ) -> list[Row] | None:
+        """Take up to `limit` due rows of a queue, its lanes and the jobs in none by turn; None where it has no lanes.
+
+        `expire` is given the rows that are too late.
+        """
+        turns = db.execute(SQL["open_turns"], (queue, limit)).fetchall()
+        if not turns:
+            return None
+        at, plain_at = db.execute(SQL["round"], (queue,)).fetchone() or (0.0, 0.0)
+        late: list[Row] = []
+
+        def is_late(row: Row) -> bool:
+            if row[EXPIRES] is None or row[EXPIRES] > now:
+                return False
+            late.append(row)
+            return True
+
+        lines = [Line(PLAIN, plain_at, None, now, _Reader(db, SQL["due_in_none"], queue).fetch)]
+        for name, turn, *facts in turns:
+            reader = _Reader(db, SQL["due_in_lane"], name, queue)
+            lines.append(Line(name, turn, _lane(name, *facts), now, reader.fetch))
+        taken, at = serve(lines, limit, at, is_late)
+        self._note_served(db, queue, lines, at, now)
+        if late:
+            expire(late)
+        return taken
+
+    def _note_served(self, db: Connection, queue: str, lines: Sequence[Line[Row]], at: float, now: float) -> None:
+        db.execute(SQL["save_round"], (queue, at, lines[0].turn))
+        lanes = [line.lane for line in lines[1:] if line.lane is not None and line.taken]
+        for line in lines[1:]:
+            if line.lane is not None and line.taken:
+                line.lane.spend(line.taken, now)
+        db.executemany(SQL["save_lane"], map(_row, lanes))
+        served = [line for line in lines[1:] if line.looked_at]
+        db.executemany(SQL["leave_turn"], [(line.name, queue) for line in served if line.is_empty])
+        db.executemany(SQL["move_turn"], [(line.turn, line.name, queue) for line in served if not line.is_empty])
+        closed = [(line.lane.opens(now), line.name) for line in lines[1:] if line.lane is not None and line.is_closed]
+        db.executemany(SQL["set_opens"], closed)
+
+    def leave(self, db: Connection, left: Mapping[str, Left], now: float) -> None:
+        """Free the places of jobs that are leased no longer, and open the lanes that were at their ceiling."""
+        if not left:
+            return
+        lanes = self._load(db, left)
+        for name, lane in lanes.items():
+            lane.give_back(*left[name])
+        db.executemany(SQL["save_lane"], map(_row, lanes.values()))
+        limited = [lane for lane in lanes.values() if lane.limits.concurrency is not None or left[lane.name].unused]
+        db.executemany(SQL["set_opens"], [(lane.opens(now), lane.name) for lane in limited])
+
+    # -- for people -----------------------------------------------------------------------------------------
+
+    def change(self, db: Connection, name: str, change: LaneChange, now: float) -> None:
+        """Set limits, weight or pause of a lane."""
+        lane = self._load(db, [name]).get(name) or Lane(name=name)
+        for field in change.__struct_fields__:
+            value = getattr(change, field)
+            if value is not msgspec.UNSET:
+                setattr(lane, field, value)
+        self._save_changed(db, lane, now)
+
+    def drop_idle(self, db: Connection, limit: int, now: float) -> None:
+        """Remove lanes that hold nothing worth keeping."""
+        db.executemany(SQL["drop_lane"], db.execute(SQL["idle_lanes"], (now, limit)).fetchall())
+
+    # -- rows -----------------------------------------------------------------------------------------------
+
+    def _load(self, db: Connection, names: Iterable[str]) -> dict[str, Lane]:
+        wanted = msgspec.json.encode(list(names)).decode()
+        return {row[0]: _lane(*row) for row in db.execute(SQL["some_lanes"], (wanted,))}
+
+    def _save(self, db: Connection, lane: Lane) -> None:
+        db.execute(SQL["save_lane"], _row(lane))
+
+    def _save_changed(self, db: Connection, lane: Lane, now: float) -> None:
+        """Save a lane that may open or close by it."""
+        self._save(db, lane)
+        db.execute(SQL["set_opens"], (lane.opens(now), lane.name))
+
+
+def lanes_of(rows: Iterable[Row], ready: Mapping[str, int]) -> list[Lane]:
+    """Return rows of lanes with the number of their ready jobs."""
+    lanes = [_lane(*row) for row in rows]
+    for lane in lanes:
+        lane.queued = ready.get(lane.name, 0)
+    return lanes
+
+
+def _row(lane: Lane) -> Row:
+    limits = lane.limits
+    facts = (lane.name, limits.rate, limits.burst, limits.concurrency, lane.weight, lane.pinned, lane.paused)
+    return (*facts, lane.running, lane.spent)
+
+
+def _lane(
+    name: str,
+    rate: float | None,
+    burst: int | None,
+    concurrency: int | None,
+    weight: float | None,
+    pinned: int | None,
+    paused: float | None,
+    running: int | None,
+    spent: float | None,
+) -> Lane:
+    """Return a lane from its row. One that has no row, which nobody should have removed, limits nothing."""
+    return Lane(
+        name=name,
+        limits=LaneLimits(rate, burst or 1, concurrency),
+        weight=weight or 1.0,
+        pinned=bool(pinned),
+        paused=paused or 0.0,
+        running=running or 0,
+        spent=spent or 0.0,
+    )
+
+
+__all__ = ["INFINITE", "SQL", "Left", "SqliteLanes", "lanes_of"]

@@ -1,0 +1,175 @@
+"""The handle of a group: how far it is, its results, and everything that can be done to it as a whole.
+
+It knows the app only as a Client. From anywhere that has the group's id, ``app.group(id)`` gives it again.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from .client import Bar, Client
+from .codec import decode_value
+from .errors import GroupFailed, GroupUnknown, ResultTimeout
+from .handle import JobHandle
+from .job import GroupId, JobId, JobState
+from .ports import GroupRecord
+
+if TYPE_CHECKING:
+    from .workflow import Node
+
+PAGE = 500
+"""How many members one look brings."""
+RETRIES_AT_ONCE = 1000
+
+
+class GroupHandle:
+    """A set of jobs, known by its id, that may grow while it runs.
+
+    As a context manager it is open: members may be added until the block ends, and it does not end before. Where the
+    block raises, the group is called off.
+    """
+
+    def __init__(self, id: GroupId, client: Client) -> None:
+        self.id = id
+        self._client = client
+
+    # -- how far it is --------------------------------------------------------------------------------------
+
+    def record(self) -> GroupRecord:
+        """Return the counters of the group. Raises GroupUnknown."""
+        record = self._client.load_group(self.id)
+        if record is None:
+            raise GroupUnknown(f"group {self.id} is not known: nothing was put in it here, or it is no longer kept")
+        return record
+
+    def done(self) -> bool:
+        """Return whether the last member has ended."""
+        return self.record().ended is not None
+
+    def wait(self, timeout: float | None = None, *, bar: bool = False) -> GroupRecord:
+        """Wait until the last member has ended and return the counters; `bar` shows a progress bar on a terminal.
+
+        `timeout` is in seconds. Raises ResultTimeout, GroupUnknown.
+        """
+        begun = time.monotonic()
+        with self._client.progress_bar(f"group {self.id}") if bar else nullcontext() as shown:
+            while True:
+                record = self.record()
+                _show(shown, record)
+                if record.ended is not None:
+                    return record
+                self._pause(begun, timeout, record)
+
+    def _pause(self, begun: float, timeout: float | None, record: GroupRecord) -> None:
+        waited = time.monotonic() - begun
+        left = 60.0 if timeout is None else timeout - waited
+        if left <= 0:
+            raise ResultTimeout(f"group {self.id} has {record.finished} of {record.total} done after {timeout:g} s")
+        self._client.wait_change(min(left, 60.0))
+        time.sleep(min(0.05, waited / 10, left))  # the longer it takes, the less a little more matters
+
+    # -- results ----------------------------------------------------------------------------------------------
+
+    def result(self, timeout: float | None = None) -> list[Any]:
+        """Wait for the group and return its members' results, in the order in which they were made.
+
+        Raises GroupFailed where a member did not succeed, ResultTimeout, GroupUnknown. Members whose results are not
+        kept give None.
+        """
+        record = self.wait(timeout)
+        if record.succeeded < record.total:
+            raise GroupFailed(self._how_it_failed(record))
+        return [None if data is None else decode_value(data) for data in self._client.results(self.id)]
+
+    def _how_it_failed(self, record: GroupRecord) -> str:
+        message = f"group {self.id}: {record.failed} failed and {record.cancelled} were cancelled of {record.total}"
+        for job in self._ended(None):
+            unlucky = job.record()
+            if unlucky is not None and unlucky.state is JobState.FAILED and unlucky.errors:
+                last = unlucky.errors[-1]
+                return f"{message}; the first was job {job.id} ({unlucky.task}): {last.type}: {last.message}"
+        return message
+
+    def as_completed(self, timeout: float | None = None) -> Iterator[JobHandle[Any]]:
+        """Yield the members as they end, whatever their end; those that are no longer kept are left out.
+
+        Raises ResultTimeout where the group has not ended after `timeout` seconds.
+        """
+        begun = time.monotonic()
+        last: tuple[float, JobId] | None = None
+        seen: set[JobId] = set()
+        while True:
+            record = self.record()
+            for job in self._ended(last):
+                found = job.record()
+                if found is None or job.id in seen:
+                    continue
+                last = (found.finished or 0.0, job.id)
+                seen.add(job.id)
+                yield job
+            if record.ended is not None:
+                return
+            self._pause(begun, timeout, record)
+
+    def _ended(self, after: tuple[float, JobId] | None) -> Iterator[JobHandle[Any]]:
+        while page := self._client.members(self.id, after, PAGE):
+            for record in page:
+                yield JobHandle(record.id, self._client)
+            after = (page[-1].finished or 0.0, page[-1].id)
+
+    # -- changing it ------------------------------------------------------------------------------------------
+
+    def add(self, node: "Node") -> Any:
+        """Add a member, such as ``task.s(1)``, and return its handle. Raises GroupEnded where the group has ended."""
+        return node.enqueue_in(self.id)
+
+    def cancel(self) -> int:
+        """Call the group off: cancel what has not begun, ask what runs to stop; return how many members that were.
+
+        Nothing can be added to it any more, and what waits for it is cancelled with its end.
+        """
+        return self._client.call_off(self.id)
+
+    def retry(self) -> int:
+        """Queue the members again that failed or were cancelled, and what waits for the group goes on waiting.
+
+        Returns how many could be.
+        """
+        unlucky: list[JobId] = []
+        after: tuple[float, JobId] | None = None
+        while page := self._client.members(self.id, after, PAGE):
+            unlucky += [record.id for record in page if record.state is not JobState.SUCCEEDED]
+            after = (page[-1].finished or 0.0, page[-1].id)
+        steps = range(0, len(unlucky), RETRIES_AT_ONCE)
+        return sum(len(self._client.change(unlucky[start : start + RETRIES_AT_ONCE], "retry")) for start in steps)
+
+    def seal(self) -> None:
+        """Let the group end with its last member."""
+        self._client.seal_group(self.id)
+
+    def __enter__(self) -> Self:
+        self._client.open_group(self.id)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.cancel()
+        self.seal()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, GroupHandle) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"<GroupHandle {self.id}>"
+
+
+def _show(bar: Bar | None, record: GroupRecord) -> None:
+    if bar is not None:
+        bar.update(record.finished, record.total, record.failed + record.cancelled)
