@@ -6,6 +6,7 @@ The map of the package::
     bar         a progress bar on the terminal
     schedules   app.schedules: what is put again and again, to look at and to change
     settings    every setting, in one table
+    durable     DurableQueue: a process queue's verbs between any programs, on any broker
     executors   run a call in a thread, on an event loop, in a child process
     cli/        the command line
     supervisor  the parent of several worker processes; it runs no user code
@@ -44,8 +45,10 @@ from .core.lane_handle import LaneHandle
 from .core.outcome import Backoff, Cancel, Retry, Snooze
 from .core.schedule import Schedule
 from .core.task import Task
+from .core.traversal import Traversal, Visit
 from .core.watching import DoneAndPending, JobUpdate
 from .core.workflow import chain, chord, group
+from .durable import DurableQueue
 from .local.processes import ProcessQueue
 from .local.search import bfs, levels, shortest_path
 from .local.threads import TaskQueue
@@ -60,6 +63,7 @@ __all__ = [
     "ConfigError",
     "CurrentJob",
     "DoneAndPending",
+    "DurableQueue",
     "GroupEnded",
     "GroupFailed",
     "GroupHandle",
@@ -84,6 +88,8 @@ __all__ = [
     "Task",
     "TaskQueue",
     "TimeLimitExceeded",
+    "Traversal",
+    "Visit",
     "Worklist",
     "WorklistError",
     "bfs",

@@ -430,7 +430,7 @@ class Worklist:
         starts = start if isinstance(start, list) else [start]
         id, jobs = begin(task, starts, max_depth, max_nodes)
         self.open_group(id, max_nodes)
-        with Traversal(id, self) as handle:
+        with Traversal(id, self, self._codec.decode) as handle:
             self.put(jobs[:max_nodes])
         return handle
 

@@ -8,7 +8,7 @@ is the shortest one only where one worker with one thread searches.
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -48,9 +48,9 @@ class Visit(NamedTuple):
 class Traversal(GroupHandle):
     """The handle of a search: of its group, and of the nodes that it has come to."""
 
-    def __init__(self, id: GroupId, client: Client, decode: Any = None) -> None:
+    def __init__(self, id: GroupId, client: Client, decode: Callable[[bytes], Job]) -> None:
         super().__init__(id, client)
-        self._node_of = decode or _first_argument
+        self._decode = decode
 
     def visits(self, timeout: float | None = None) -> Iterator[Visit]:
         """Yield nodes as they have been visited, until the search has ended; also those whose task failed.
@@ -63,10 +63,12 @@ class Traversal(GroupHandle):
                 yield self._visit(record)
 
     def _visit(self, record: JobRecord) -> Visit:
-        job = msgspec.msgpack.decode(record.body, type=Job)
+        job = self._decode(record.body)
         step = msgspec.convert((job.overrides or {}).get("spread", ()), Spread)
         kept = record.state is JobState.SUCCEEDED and record.result is not None
-        return Visit(self._node_of(job), step.depth, step.parent, decode_value(record.result or b"") if kept else None)
+        return Visit(
+            _first_argument(job), step.depth, step.parent, decode_value(record.result or b"") if kept else None
+        )
 
 
 def _first_argument(job: Job) -> Any:
