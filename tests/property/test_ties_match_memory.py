@@ -121,5 +121,5 @@ class TiedBrokers(Brokers):
         assert self.subject.held_back(QUEUES) == self.model.held_back(QUEUES)
 
 
-TiedBrokers.TestCase.settings = settings(Brokers.TestCase.settings, max_examples=150)
+TiedBrokers.TestCase.settings = settings(Brokers.TestCase.settings, max_examples=100, stateful_step_count=30)
 TestTiesOnSqliteMatchMemory = TiedBrokers.TestCase

@@ -202,8 +202,8 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
         """Debounce: a queued job takes over the newer call's arguments, due time and lane, and keeps its id."""
         _, id, queue, rank, state, task, enqueued, due, expires, key, body = self._row(job, now)
         lane = job.ties.lane if job.ties is not None else None
-        if lane is not None:
-            state = IN_LANE if state == READY else state
+        if lane is not None and state == READY:
+            state = IN_LANE
             self._lanes.line_up(db, [(lane, queue)], now)
         changed = (queue, rank, state, task, enqueued, due, expires, body, lane, LANE * (lane is not None))
         db.execute(SQL["rewrite"], (*changed, seq))
