@@ -602,9 +602,14 @@ class MemoryBroker(MemorySchedules):
         with self._changed:
             self._groups.call_off(id)
             members = [row for row in self._groups.members(id) if not (row.state.finished or row.cancelling)]
-            stopped = sum(self._change(row, "cancel") for row in members)
+            for row in members:
+                if row.state is JobState.RUNNING:
+                    row.cancelling = True
+                else:
+                    self._finish(row, JobState.CANCELLED, self._clock(), keep=KEEP_UNRUN)
+            self._groups.follow(self._clock())
             self._notify()
-            return stopped
+            return len(members)
 
     # -- lanes ----------------------------------------------------------------------------------------------
 
