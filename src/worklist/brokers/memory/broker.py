@@ -93,12 +93,14 @@ class MemoryBroker(MemorySchedules):
                 self._groups.refuse_ended(job.ties.group)
         for job in jobs:
             self._declare(job, now)
+        tokens = {job.id: next(self._tokens) for job in jobs}
         waits = [job.ties is not None and job.ties.after is not None for job in jobs]
-        ids = {job.id: self._put(job, now) for job, it_waits in zip(jobs, waits, strict=True) if not it_waits}
-        ids |= {job.id: self._put(job, now) for job, it_waits in zip(jobs, waits, strict=True) if it_waits}
+        order = [job for job, it_waits in zip(jobs, waits, strict=True) if not it_waits]
+        order += [job for job, it_waits in zip(jobs, waits, strict=True) if it_waits]
+        ids = {job.id: self._put(job, tokens[job.id], now) for job in order}
         return [ids[job.id] for job in jobs]
 
-    def _put(self, job: Job, now: float) -> JobId:
+    def _put(self, job: Job, token: int, now: float) -> JobId:
         if job.id in self._by_id:
             return job.id
         if job.key is not None:
@@ -110,7 +112,7 @@ class MemoryBroker(MemorySchedules):
                 self._rewrite(row, msgspec.structs.replace(job, id=row.job.id), now)
                 return row.job.id
             self._keys[job.key] = (job.id, now + job.hold if job.hold else 0.0)
-        row = Row(next(self._tokens), job, self._codec.encode(job), now, job.due(now))
+        row = Row(token, job, self._codec.encode(job), now, job.due(now))
         self._rows[row.token] = self._by_id[job.id] = row
         if row.ties.group is not None:
             self._groups.join(row, row.ties.group, now)
