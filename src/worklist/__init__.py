@@ -6,6 +6,7 @@ The map of the package::
     bar         a progress bar on the terminal
     schedules   app.schedules: what is put again and again, to look at and to change
     settings    every setting, in one table
+    detached    a worker in a process of its own, one for each file, that outlives the program
     durable     DurableQueue: a process queue's verbs between any programs, on any broker
     executors   run a call in a thread, on an event loop, in a child process
     cli/        the command line
@@ -48,6 +49,7 @@ from .core.task import Task
 from .core.traversal import Traversal, Visit
 from .core.watching import DoneAndPending, JobUpdate
 from .core.workflow import chain, chord, group
+from .detached import WorkerProcess
 from .durable import DurableQueue
 from .local.processes import ProcessQueue
 from .local.search import bfs, levels, shortest_path
@@ -90,6 +92,7 @@ __all__ = [
     "TimeLimitExceeded",
     "Traversal",
     "Visit",
+    "WorkerProcess",
     "Worklist",
     "WorklistError",
     "bfs",

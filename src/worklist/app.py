@@ -51,6 +51,8 @@ from .core.units import Duration, seconds, size
 from .core.watching import DoneAndPending, ReturnWhen, Stream, as_completed, wait
 from .core.worker import Kind, Worker, WorkerReport, kind_of
 from .core.workflow import Node, Place
+from .detached import WorkerProcess, variable_of
+from .detached import start as start_process
 from .executors import AsyncExecutor, ProcessExecutor, ThreadExecutor
 from .schedules import Schedules, ScheduleSettings
 from .settings import setting
@@ -122,6 +124,11 @@ class BrokerUrl:
                 f"{what} is {url!r}; expected sqlite:///FILE (three slashes) for a file in this folder, "
                 "or sqlite:////FOLDER/FILE (four) for an absolute path"
             )
+
+    @property
+    def file(self) -> Path | None:
+        """The database file behind it, None where there is none."""
+        return Path(self.place) if self.scheme == "sqlite" else None
 
     def open(self, codec: Codec) -> Store:
         """Open it."""
@@ -200,6 +207,7 @@ class Worklist:
         self.events = EventBus()
         self._store: Store | None = None
         self._inline: Callable[[], object] | None = None
+        self._started: WorkerProcess | None = None
         self._make_threads_meet()
         _apps.add(self)
 
@@ -555,6 +563,57 @@ class Worklist:
         own_beat = self.make_beat() if beat and self.capabilities.schedule else None
         return Worker(self.store, self.environment, executors, options, self.events, own_beat)
 
+    def start_worker(
+        self,
+        *,
+        detached: bool = True,
+        idle_exit: Duration | None = None,
+        queues: Sequence[str] = (),
+        threads: int = 8,
+        concurrency: int = 100,
+        children: int = 2,
+        grace: Duration = 30.0,
+        beat: bool = True,
+    ) -> WorkerProcess:
+        """Start a worker in a process of its own, which outlives this program; return its handle once it serves.
+
+        There is at most one for each SQLite file: where one runs already, this returns it, with the options that it
+        was started with. With `idle_exit` it ends once all jobs of its queues have finished, nothing has happened
+        for that long, and no program that called this is alive any more: until then, it serves what they put. The
+        other options are those of `work`. It imports the app from the module that holds it as a variable.
+
+        Raises ConfigError where the app lives in memory or cannot be imported, or an option means nothing;
+        WorklistError where the worker cannot start, or the one that runs does not serve the tasks of this app.
+        """
+        if not detached:
+            raise ConfigError(
+                "start_worker starts a process of its own; for a worker in this one use app.work(), or the worker of "
+                "app.make_worker() in a thread"
+            )
+        file = self._place.file
+        if file is None:
+            raise ConfigError(
+                f"the jobs of {self._place.scheme}:// live in the process that puts them, where no other can see them; "
+                "use app.work() there, or a URL such as sqlite:///worklist.db"
+            )
+        self.make_worker(  # refuses what means nothing
+            queues=queues, threads=threads, concurrency=concurrency, children=children, grace=grace
+        )
+        app, script = variable_of(self)
+        arguments = [f"--threads={threads}", f"--concurrency={concurrency}", f"--children={children}"]
+        arguments += [f"--grace={seconds(grace, 'grace')}", *([] if beat else ["--no-beat"])]
+        arguments += [f"--queues={','.join(queues)}"] if queues else []
+        idle = None if idle_exit is None else seconds(idle_exit, "idle_exit")
+        started = start_process(file, app, script, arguments, idle, list(self.tasks), queues or self.queues)
+        self._let_worker_go()
+        self._started = started
+        return started
+
+    def _let_worker_go(self) -> None:
+        if self._started is not None:
+            self._started.let_go()
+            self._started = None
+
     def make_beat(self) -> Beat:
         """Return a beat, which puts the jobs of schedules: `run` it, where no worker of this app carries one."""
         return Beat(self.store, self.events, self.schedules.declared)
@@ -585,7 +644,11 @@ class Worklist:
             self._store, self._inline = store, None
 
     def close(self) -> None:
-        """Give back files and connections. The app may be used again."""
+        """Give back files and connections. The app may be used again.
+
+        A worker that `start_worker` started goes on; with `idle_exit` it does not wait for this app any more.
+        """
+        self._let_worker_go()
         self._batcher.close()
         self._watcher.close()
         self._watcher = Watcher(self, self._wake)
@@ -635,8 +698,15 @@ def _place_of(function: Callable[..., Any]) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
 
 
+class Stoppable(Protocol):
+    """A worker, a beat, or what stands for one."""
+
+    def stop(self, now: bool = False) -> None:
+        """End, gently or `now`."""
+
+
 @contextlib.contextmanager
-def stop_on_signals(worker: Worker | Beat) -> Iterator[None]:
+def stop_on_signals(worker: Stoppable) -> Iterator[None]:
     """Stop a worker gently at the first SIGTERM or SIGINT, and now at the second; main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,5 +1,6 @@
-"""The example: every plot arrives, and the loop does not wait for any of them."""
+"""The examples: every plot arrives, and the loop does not wait for any of them; also where it is killed half-way."""
 
+import os
 import re
 import subprocess
 import sys
@@ -24,6 +25,25 @@ def test_uploads_do_not_slow_the_loop():
     assert plain_loop >= 20 * 0.1
     assert queued_loop < plain_loop / 2
     assert queued_total >= 20 * 0.1 / 5  # five at a time
+
+
+def test_uploads_outlive_a_program_that_is_killed():
+    durable = EXAMPLE.with_name("gradient_descent_durable.py")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WORKLIST_")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(durable), "--delay", "0.3"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    killed, after = done.stdout.splitlines()
+    handed_over, before = map(int, re.search(r"handed over (\d+) plots; (\d+) had arrived", killed).groups())
+    assert 10 <= handed_over < 20, "it was to be killed half-way"
+    assert before < handed_over, "it was to be killed before all had arrived"
+    assert after.endswith(f"{handed_over} of {handed_over} were uploaded, {handed_over} arrived")
 
 
 def _figures(line: str) -> tuple[str, float, float]:

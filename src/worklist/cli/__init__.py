@@ -11,10 +11,11 @@ from .plan_command import plan
 from .program import program as main
 from .queue_commands import pause, resume, status
 from .schedule_commands import schedules
+from .stop_command import stop
 from .up_command import up
 from .worker_command import worker
 
-for _command in (worker, beat, up, export, status, jobs, retry, cancel, purge, pause, resume, schedules, plan):
+for _command in (worker, beat, up, stop, export, status, jobs, retry, cancel, purge, pause, resume, schedules, plan):
     main.add_command(_command)
 
 __all__ = ["main"]

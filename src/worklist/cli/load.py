@@ -6,6 +6,7 @@ Whatever is wrong with an app's path is told exactly: which part, where, and the
 import contextlib
 import functools
 import importlib
+import importlib.util
 import os
 import sys
 import tomllib
@@ -107,6 +108,21 @@ def _import(name: str) -> ModuleType:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             _refuse_missing(name, error.name)
         raise AppImportError(_what_it_raised(name, error)) from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise AppImportError(_what_it_raised(name, error)) from error
+
+
+def load_script(name: str, file: str) -> None:
+    """Import a script by its path, under this name. Raises AppImportError that says what it raised."""
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise AppImportError(f"{file} cannot be imported; expected a Python file, such as tasks.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:

@@ -8,8 +8,10 @@ from ..app import Worklist
 from ..core.errors import WorklistError, did_you_mean
 from ..core.job import JobState
 from ..core.ports import WorkerInfo
+from ..detached import WorkerProcess
 from .load import with_app
 from .render import STATE_STYLES, Cell, Column, ago, show, show_json, spelt_seconds, table, without_password
+from .stop_command import in_words, own_worker
 
 _ALWAYS = (JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED, JobState.FAILED)
 """States that have a column also where no job is in them."""
@@ -22,16 +24,19 @@ Counts = dict[str, dict[JobState, int]]
 def status(app: Worklist, as_json: bool) -> None:
     """Show the queues, their jobs by state, and the workers."""
     counts, workers, paused = app.inspector.counts(), app.inspector.workers(), set(app.inspector.paused())
+    detached = own_worker(app)
     for queue in (*app.queues, *sorted(paused)):
         counts.setdefault(queue, {})
     if as_json:
-        show_json(_as_data(app, counts, workers, paused))
+        show_json(_as_data(app, counts, workers, paused) | {"detached": _about(detached)})
         return
     show(without_password(app.url) + "\n")
     show(_queue_table(counts, paused))
     show("" if workers else "\nno worker is running")
     if workers:
         show(_worker_table(workers))
+    if detached:
+        show(f"\n{in_words(detached)}")
 
 
 def _as_data(app: Worklist, counts: Counts, workers: list[WorkerInfo], paused: set[str]) -> dict[str, Any]:
@@ -40,6 +45,12 @@ def _as_data(app: Worklist, counts: Counts, workers: list[WorkerInfo], paused: s
         for queue, of in sorted(counts.items())
     ]
     return {"url": without_password(app.url), "queues": queues, "workers": workers}
+
+
+def _about(worker: WorkerProcess | None) -> dict[str, Any] | None:
+    if worker is None:
+        return None
+    return {"pid": worker.pid, "app": worker.app, "since": worker.since, "log": str(worker.log)}
 
 
 def _queue_table(counts: Counts, paused: set[str]) -> Any:

@@ -1,25 +1,30 @@
-"""The command ``worklist worker``: one worker in this process, or a parent of several.
+"""The command ``worklist worker``: one worker in this process, a parent of several, or one that is left on its own.
 
-The parent never imports the app; each of its children is this same command with ``--supervised``. The options that
-say how a worker serves are here for all commands that start workers.
+The parent never imports the app; each of its children is this same command with ``--supervised``. The worker that
+`detached` starts is this command with ``--assignment``. The options that say how a worker serves are here for all
+commands that start workers.
 """
 
 import logging
 import os
 import sys
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import click
+import msgspec
 
-from ..app import Worklist, stop_on_signals
+from ..app import BrokerUrl, Stoppable, Worklist, stop_on_signals
 from ..core.errors import ConfigError, WorklistError
+from ..core.job import JobState
+from ..core.ports import Filter
 from ..core.units import seconds, size
 from ..core.worker import Worker, kind_of
+from ..detached import Assignment, Post, take_post
 from ..supervisor import CANNOT_START, RECYCLED, obey_parent
 from .job_commands import count_of
-from .load import EXPECTED, configured_path, load_app, refuse_private
+from .load import EXPECTED, configured_path, load_app, load_script, refuse_private
 from .narrator import Narrator
 from .parent import Crew, supervise
 from .render import say_error, spelt_seconds, without_password
@@ -45,6 +50,10 @@ def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> t
     if not all(names):
         raise click.UsageError(f"{parameter.opts[0]} is {value!r}; expected names with commas between, such as a,b", _)
     return names
+
+
+def _assignment(_: click.Context, __: click.Parameter, value: str | None) -> Assignment | None:
+    return None if value is None else msgspec.json.decode(value, type=Assignment)
 
 
 COUNT = click.IntRange(min=1)
@@ -85,6 +94,14 @@ def serving_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--processes", type=COUNT, help="Run so many workers, each a process, and restart what dies.")
 @click.option("--until-empty", is_flag=True, help="End when no job is due.")
 @click.option("--no-beat", is_flag=True, help="Put no jobs of schedules; beats elsewhere do.")
+@click.option("--detach", is_flag=True, help="Leave it running in a process of its own, one for each file.")
+@click.option(
+    "--idle-exit",
+    callback=_checked(seconds),
+    metavar="TIME",
+    help="With --detach: end when all jobs have finished, after so long without any.",
+)
+@click.option("--assignment", callback=_assignment, hidden=True)
 @click.option("--supervised", is_flag=True, hidden=True)
 @click.option("--hush", is_flag=True, hidden=True)
 def worker(
@@ -92,6 +109,9 @@ def worker(
     app_path: str | None,
     processes: int | None,
     quiet: bool,
+    detach: bool,
+    idle_exit: str | None,
+    assignment: Assignment | None,
     supervised: bool,
     hush: bool,
     **options: Any,
@@ -103,6 +123,11 @@ def worker(
     """
     path = chosen_path(path, app_path)
     narrator = Narrator(quiet)
+    if detach or idle_exit is not None:
+        _refuse_beside_detach(detach, quiet, processes, options)
+        sys.exit(_detach(path, idle_exit, options))
+    if assignment is not None:
+        sys.exit(_serve_at_post(take_post(assignment), path, options, narrator))
     if processes is not None:
         workers = Crew("worker", as_arguments(options), processes)
         sys.exit(supervise(path, [workers], narrator, until_empty=options["until_empty"]))
@@ -150,12 +175,18 @@ def _made(path: str, options: dict[str, Any]) -> tuple[Worklist, Worker]:
 
 
 def _serve(
-    app: Worklist, worker: Worker, path: str, options: dict[str, Any], narrator: Narrator, supervised: bool
+    app: Worklist,
+    worker: Worker,
+    path: str,
+    options: dict[str, Any],
+    narrator: Narrator,
+    supervised: bool,
+    stoppable: Stoppable | None = None,
 ) -> int:
     narrator.listen(app)
     show_log(narrator)
     begun = time.monotonic()
-    with app, stop_on_signals(worker):
+    with app, stop_on_signals(stoppable or worker):
         if supervised:
             obey_parent(worker.stop)
         narrator.news("worker", _what_it_serves(app, path, options))
@@ -164,6 +195,85 @@ def _serve(
     narrator.news("ended", f"pid {os.getpid()} processed {count_of(report.processed)} in {took}")
     return RECYCLED if report.recycle and supervised else 0
 
+
+# -- a process of its own -----------------------------------------------------------------------------------------
+
+
+def _refuse_beside_detach(detach: bool, quiet: bool, processes: int | None, options: dict[str, Any]) -> None:
+    if not detach:
+        raise click.UsageError("--idle-exit goes with --detach; a worker here ends with --until-empty")
+    others = {"--processes": processes, "--quiet": quiet}
+    others |= {f"--{name.replace('_', '-')}": options[name] for name in ("until_empty", "max_jobs", "max_memory")}
+    for name, value in others.items():
+        if value:
+            hint = "; expected --idle-exit" if name == "--until-empty" else ""
+            raise click.UsageError(f"{name} does not go with --detach{hint}")
+
+
+def _detach(path: str, idle_exit: str | None, options: dict[str, Any]) -> int:
+    """Start a worker of its own, or find the one that runs."""
+    begun = time.time()
+    with load_app(path) as app:
+        refuse_private(app)
+        names = ("queues", "threads", "concurrency", "children", "grace")
+        chosen = {name: options[name] for name in names}
+        made = app.start_worker(**chosen, idle_exit=idle_exit, beat=not options["no_beat"])
+    already = "" if made.since >= begun else f" since {spelt_seconds(begun - made.since)} ago"
+    click.echo(f"pid {made.pid} serves {made.app}{already} on {without_password(app.url)}; it prints to {made.log}")
+    return 0
+
+
+class _LeavesFirst(NamedTuple):
+    """Tells those who look for the worker that it takes no more jobs, before it is stopped."""
+
+    post: Post
+    worker: Worker
+
+    def stop(self, now: bool = False) -> None:
+        self.post.leave()
+        self.worker.stop(now)
+
+
+def _serve_at_post(post: Post, path: str, options: dict[str, Any], narrator: Narrator) -> int:
+    """Be the worker that a starter waits for."""
+    try:
+        if post.assignment.script is not None:
+            load_script(path.partition(":")[0], post.assignment.script)
+        app, worker = _made(path, options)
+        _refuse_another_file(app, path, post)
+    except WorklistError as error:
+        say_error(str(error))
+        post.refuse(str(error))
+        return CANNOT_START
+    queues = options["queues"] or app.queues
+    try:
+        post.keep(lambda: (worker.processed, worker.info().running), lambda: _unfinished(app, queues), worker.stop)
+        post.begin(path, tuple(app.tasks), queues)
+        return _serve(app, worker, path, options, narrator, False, _LeavesFirst(post, worker))
+    finally:
+        post.end()
+
+
+def _refuse_another_file(app: Worklist, path: str, post: Post) -> None:
+    file = BrokerUrl(app.url).file
+    if file is None or file.absolute() != post.place.database.absolute():
+        raise ConfigError(
+            f"{path} has its jobs in {without_password(app.url)} where the worker imports it, and in "
+            f"{post.place.database} in the program that starts the worker; its URL has to be the same in both"
+        )
+
+
+_NOT_FINISHED = (JobState.RUNNING, JobState.QUEUED, JobState.WAITING)
+
+
+def _unfinished(app: Worklist, queues: Sequence[str]) -> bool:
+    """Return whether a job of these queues is still to end, now or later."""
+    return any(
+        app.inspector.find(Filter(state=state, queue=queue, limit=1)) for state in _NOT_FINISHED for queue in queues
+    )
+
+
+# -- what is said of it -------------------------------------------------------------------------------------------
 
 _SLOTS = {"thread": "threads", "async": "concurrency", "process": "children"}
 
