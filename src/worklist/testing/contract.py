@@ -20,6 +20,7 @@ from ..core.errors import ConfigError
 from ..core.job import FOREVER, JobId, JobState, Progress
 from ..core.outcome import Cancel, Done, Fail, Outcome, Snooze
 from ..core.ports import Extended, Filter, Report, Settlement, Store
+from .contract_lanes import ChangingLanes, Joining, Limits, Turns, WaitingForLanes
 from .contract_tools import (
     DAY,
     LEASE,
@@ -1086,5 +1087,20 @@ class _Waiting(Contract):
             broker.wait_change(seconds)
 
 
-class BrokerContract(_Putting, _Leasing, _Time, _AtLeastOnce, _Extending, _Settling, _Keys, _Inspecting, _Waiting):
+class BrokerContract(
+    _Putting,
+    _Leasing,
+    _Time,
+    _AtLeastOnce,
+    _Extending,
+    _Settling,
+    _Keys,
+    _Inspecting,
+    _Waiting,
+    Turns,
+    Joining,
+    Limits,
+    ChangingLanes,
+    WaitingForLanes,
+):
     """The promises of a broker that keeps records, as tests; `make_broker` and `plant` are the subclass's."""

@@ -190,7 +190,8 @@ class MemoryBroker:
         if queue in self._paused or limit <= 0:
             return []
         is_late = partial(self._expire_late, now=now)
-        served = self._lanes.serve(queue, limit, now, lambda lane: _Ready(self, queue, lane), is_late)
+        while (served := self._lanes.serve(queue, limit, now, lambda lane: _Ready(self, queue, lane), is_late)) == []:
+            pass  # the lanes that were looked at had no job left: on to others
         if served is not None:
             return served
         ready = iter(_Ready(self, queue, None).pop, None)
@@ -620,7 +621,8 @@ class MemoryBroker:
     def held_back(self, queues: Sequence[str]) -> bool:
         """Return whether only their lanes keep jobs from being leased (see Broker.held_back)."""
         with self._changed:
-            return any(self._lanes.held_back(queue, self._clock()) for queue in queues)
+            served = [queue for queue in queues if queue not in self._paused]
+            return any(self._lanes.held_back(queue, self._clock()) for queue in served)
 
 
 class _Ready:

@@ -316,8 +316,12 @@ class SqliteBroker(SqliteInspector):
             return db.execute(SQL["due"], (queue, -1))
 
         expire = functools.partial(self._expire_due, db, now)
-        due = self._lanes.serve(db, queue, limit, now, begin, expire)
-        return self._due(db, queue, limit, now) if due is None else due
+        while True:
+            due = self._lanes.serve(db, queue, limit, now, begin, expire)
+            if due is None:
+                return self._due(db, queue, limit, now)
+            if due:
+                return due  # else the lanes that were looked at had no job left: on to others
 
     def _expire_due(self, db: Connection, now: float, late: Sequence[Row]) -> None:
         self._expire(db, [(row[1], row[0], row[6], row[5]) for row in late], now)
