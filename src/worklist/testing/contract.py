@@ -20,6 +20,7 @@ from ..core.errors import ConfigError
 from ..core.job import FOREVER, JobId, JobState, Progress
 from ..core.outcome import Cancel, Done, Fail, Outcome, Snooze
 from ..core.ports import Extended, Filter, Report, Settlement, Store
+from .contract_groups import Callbacks, Followers, GroupsOfJobs, JobsThatWait
 from .contract_lanes import ChangingLanes, Joining, Limits, Turns, WaitingForLanes
 from .contract_tools import (
     DAY,
@@ -1102,5 +1103,9 @@ class BrokerContract(
     Limits,
     ChangingLanes,
     WaitingForLanes,
+    GroupsOfJobs,
+    JobsThatWait,
+    Callbacks,
+    Followers,
 ):
     """The promises of a broker that keeps records, as tests; `make_broker` and `plant` are the subclass's."""

@@ -92,6 +92,9 @@ class MemoryBroker:
         waits = [job.ties is not None and job.ties.after is not None for job in jobs]
         ids = {job.id: self._put(job, now) for job, it_waits in zip(jobs, waits, strict=True) if not it_waits}
         ids |= {job.id: self._put(job, now) for job, it_waits in zip(jobs, waits, strict=True) if it_waits}
+        for job in jobs:
+            if job.key is not None and job.ties is not None and job.ties.group is not None:
+                self._groups.look(job.ties.group)  # it may not have been added, as the only one
         return [ids[job.id] for job in jobs]
 
     def _put(self, job: Job, now: float) -> JobId:
@@ -421,7 +424,7 @@ class MemoryBroker:
                 self._finish(row, JobState.EXPIRED, now, keep=KEEP_UNRUN)
             self._groups.follow(now)
             old = [row for row in rows if row.state.finished and row.forget_at <= now][: limit - len(late)]
-            old += [row for row in self._groups.prune(limit - len(late) - len(old), now) if row.state.finished]
+            old += self._groups.prune(limit - len(late) - len(old), now)
             for row in old:
                 self._forget(row)
             self._lanes.drop_idle(now)
@@ -579,7 +582,7 @@ class MemoryBroker:
     def members(self, id: GroupId, ended_after: tuple[float, JobId] | None, limit: int) -> list[JobRecord]:
         """Return members that have ended, in the order of their end."""
         with self._changed:
-            ended = [row for row in self._groups.members(id) if row.finished is not None and row.token in self._rows]
+            ended = [row for row in self._groups.members(id) if row.finished is not None]
             ended.sort(key=lambda row: (row.finished or 0.0, *made_at(row)))
             since = ended_after or (-1.0, "")
             rest = [row for row in ended if (row.finished or 0.0, row.job.id) > since]
@@ -588,7 +591,7 @@ class MemoryBroker:
     def results(self, id: GroupId) -> list[bytes | None]:
         """Return the results of all members in the order in which they were made."""
         with self._changed:
-            return [row.result for row in self._groups.members(id) if row.token in self._rows]
+            return [row.result for row in self._groups.members(id)]
 
     def call_off(self, id: GroupId) -> int:
         """Cancel what has not begun of a group and ask what runs to stop."""

@@ -108,13 +108,15 @@ class SqliteBroker(SqliteInspector):
         ids = {job.id: job.id for job in jobs}
         tied = [job for job in jobs if job.ties is not None]
         numbers = self._prepare_ties(db, tied, now) if tied else {}
-        waiting = [job for job in tied if job.ties.after is not None]  # type: ignore[union-attr]
-        ready = [job for job in jobs if job not in waiting] if waiting else jobs
+        waiting = [job for job in tied if _waits(job)]
+        ready = [job for job in jobs if not _waits(job)] if waiting else jobs
         added = self._insert_ready(db, ready, ids, numbers, now)
         if tied:
             self._note_added(db, added, now)
         for job in waiting:
             ids[job.id] = self._insert_waiting(db, job, numbers, now)
+        if numbers and any(job.key is not None for job in tied):
+            self._groups.end_where_over(db, numbers.values(), now)  # those of which no member was added
         return [ids[job.id] for job in jobs]
 
     def _insert_ready(
@@ -667,6 +669,11 @@ class _Batch:
         """Note that a job is due again at once, where its lane has to know."""
         if state == IN_LANE and lane is not None:
             self.ready.add((lane, queue))
+
+
+def _waits(job: Job) -> bool:
+    """Return whether a job waits for another one or for a group."""
+    return job.ties is not None and job.ties.after is not None
 
 
 def _state_after(delay: float, lane: str | None) -> int:

@@ -71,7 +71,11 @@ class SqliteGroups:
     def seal(self, db: Connection, id: GroupId, now: float) -> None:
         """Let a group end; it has ended already where all its members have."""
         if db.execute(SQL["seal"], (id,)).rowcount:
-            self.follow(db, self._over(db, [self.find(db, id, now)[0]], now), now)
+            self.end_where_over(db, [self.find(db, id, now)[0]], now)
+
+    def end_where_over(self, db: Connection, seqs: Iterable[int], now: float) -> None:
+        """End those of these groups of which no member is left to end."""
+        self.follow(db, self._over(db, seqs, now), now)
 
     # -- what follows -----------------------------------------------------------------------------------------
 
@@ -109,8 +113,10 @@ class SqliteGroups:
         over = db.execute(SQL["over"], (str([*seqs]),)).fetchall()
         db.executemany(SQL["end"], [(now, seq) for seq, *_ in over])
         return [
-            Cause(-seq, not (failed or cancelled), None, why_group(id, total, failed, cancelled))
-            for seq, id, total, failed, cancelled in over
+            Cause(
+                -seq, not (failed or cancelled or called_off), None, why_group(id, total, failed, cancelled, called_off)
+            )
+            for seq, id, total, failed, cancelled, called_off in over
         ]
 
     def _release(self, db: Connection, causes: Sequence[Cause], now: float) -> list[End]:
@@ -163,8 +169,9 @@ class SqliteGroups:
             self.collect(db, seq)
         if ended is None:
             return -seq, None
-        _, _, _, total, succeeded, failed, cancelled, *_ = db.execute(SQL["load"], (id,)).fetchone()
-        return -seq, Cause(-seq, succeeded == total, None, why_group(id, total, failed, cancelled))
+        _, _, _, total, succeeded, failed, cancelled, _, called_off, _ = db.execute(SQL["load"], (id,)).fetchone()
+        reason = why_group(id, total, failed, cancelled, called_off)
+        return -seq, Cause(-seq, succeeded == total and not called_off, None, reason)
 
     # -- a retry by hand ----------------------------------------------------------------------------------------
 
