@@ -842,6 +842,20 @@ class Callbacks(Contract):
         assert state(broker, callback.id) is JobState.CANCELLED
 
     @needs("group")
+    def test_a_group_does_not_end_before_all_that_are_put_with_it_are_counted(self, broker: Store) -> None:
+        id, failed = new_group_id(), tied(followed=True)
+        broker.put([failed])
+        run(broker, Fail(an_error()))
+        running = tied(followed=True)
+        jobs = [tied(after=failed.id, group=id), tied(after=running.id, group=id)]
+        callback = tied(after=id, when="all")
+        broker.put([callback, running, *jobs])
+        assert states(broker, [*jobs, callback]) == ["cancelled", "waiting", "waiting"]
+        assert counters(broker, id) == (2, 0, 0, 1)
+        run(broker, Done(), Done())
+        assert leased(broker) == [callback.id]
+
+    @needs("group")
     @pytest.mark.parametrize("policy", ["all", "failures", "none"])
     def test_results_that_a_callback_takes_are_kept_until_it_has_ended(
         self, broker: Store, clock: FakeClock, policy: str

@@ -90,14 +90,15 @@ class MemoryBroker:
         for job in jobs:
             self._declare(job, now)
         waits = [job.ties is not None and job.ties.after is not None for job in jobs]
-        ids = {job.id: self._put(job, now) for job, it_waits in zip(jobs, waits, strict=True) if not it_waits}
-        ids |= {job.id: self._put(job, now) for job, it_waits in zip(jobs, waits, strict=True) if it_waits}
+        numbered = [(job, next(self._tokens), it_waits) for job, it_waits in zip(jobs, waits, strict=True)]
+        ids = {job.id: self._put(job, token, now) for job, token, it_waits in numbered if not it_waits}
+        ids |= {job.id: self._put(job, token, now) for job, token, it_waits in numbered if it_waits}
         for job in jobs:
             if job.key is not None and job.ties is not None and job.ties.group is not None:
                 self._groups.look(job.ties.group)  # it may not have been added, as the only one
         return [ids[job.id] for job in jobs]
 
-    def _put(self, job: Job, now: float) -> JobId:
+    def _put(self, job: Job, token: int, now: float) -> JobId:
         if job.id in self._by_id:
             return job.id
         if job.key is not None:
@@ -109,7 +110,7 @@ class MemoryBroker:
                 self._rewrite(row, msgspec.structs.replace(job, id=row.job.id), now)
                 return row.job.id
             self._keys[job.key] = (job.id, now + job.hold if job.hold else 0.0)
-        row = Row(next(self._tokens), job, self._codec.encode(job), now, job.due(now))
+        row = Row(token, job, self._codec.encode(job), now, job.due(now))
         self._rows[row.token] = self._by_id[job.id] = row
         if row.ties.group is not None:
             self._groups.join(row, row.ties.group, now)

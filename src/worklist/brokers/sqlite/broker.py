@@ -28,7 +28,7 @@ from ...core.ports import Capabilities, Extended, Lease, Report, Settlement, Wor
 from . import groups, lanes, rows
 from .file import Durability, SqliteFile
 from .filewatch import FileWatch, watch_file
-from .groups import End, SqliteGroups
+from .groups import Cause, End, SqliteGroups
 from .inspector import SqliteInspector
 from .lanes import Left, SqliteLanes
 from .rows import (
@@ -113,8 +113,11 @@ class SqliteBroker(SqliteInspector):
         added = self._insert_ready(db, ready, ids, numbers, now)
         if tied:
             self._note_added(db, added, now)
+        causes: list[Cause] = []
         for job in waiting:
-            ids[job.id] = self._insert_waiting(db, job, numbers, now)
+            ids[job.id] = self._insert_waiting(db, job, numbers, causes, now)
+        if causes:
+            self._groups.follow(db, causes, now)  # at last, when all members of a group have been counted
         if numbers and any(job.key is not None for job in tied):
             self._groups.end_where_over(db, numbers.values(), now)  # those of which no member was added
         return [ids[job.id] for job in jobs]
@@ -202,8 +205,8 @@ class SqliteBroker(SqliteInspector):
         """Debounce: a queued job takes over the newer call's arguments, due time and lane, and keeps its id."""
         _, id, queue, rank, state, task, enqueued, due, expires, key, body = self._row(job, now)
         lane = job.ties.lane if job.ties is not None else None
-        if lane is not None:
-            state = IN_LANE if state == READY else state
+        if lane is not None and state == READY:
+            state = IN_LANE
             self._lanes.line_up(db, [(lane, queue)], now)
         changed = (queue, rank, state, task, enqueued, due, expires, body, lane, LANE * (lane is not None))
         db.execute(SQL["rewrite"], (*changed, seq))
@@ -249,15 +252,17 @@ class SqliteBroker(SqliteInspector):
             row = (*row[:4], IN_LANE, *row[5:])
         return (*row, tied_of(job), ties.lane, numbers[ties.group] if ties.group is not None else None, None)
 
-    def _insert_waiting(self, db: Connection, job: Job, numbers: dict[GroupId, int], now: float) -> JobId:
-        """Add a job that waits; where what it waits for has ended already, see to what follows."""
+    def _insert_waiting(
+        self, db: Connection, job: Job, numbers: dict[GroupId, int], causes: list[Cause], now: float
+    ) -> JobId:
+        """Add a job that waits, and to `causes` what it waits for, where that has ended already."""
         row = self._tied_row(job, numbers, now)
         after, cause = self._groups.wait_for(db, job, now)
         row = (*row[:4], WAITING, *row[5:7], groups.waits(job), *row[8:14], after)
         id, new = self._insert_keyed(db, job, row, now)
         if new is not None:
             self._note_added(db, [new], now)
-            self._groups.follow(db, [cause] if cause is not None else [], now)
+            causes += [cause] if cause is not None else []
         return id
 
     def _limits_in(self, body: bytes) -> LaneLimits:
