@@ -143,7 +143,7 @@ class Execution:
             self.lease.given = self._results()
 
     def _results(self) -> bytes:
-        """Return the results of the group that it waited for; None for a job that runs though its predecessor failed."""
+        """Return the results of the group that it waited for; None where what it waited for was a job that failed."""
         after = self.job.ties.after or ""  # type: ignore[union-attr]
         if not after.startswith("g"):
             return NONE
