@@ -807,6 +807,11 @@ def test_what_is_no_workflow_is_told_in_a_sentence(app: Worklist):
         ((add.s(1) | by_lane.s()).enqueue, ArgumentError, r"by_lane\(\): its lane function wants the first"),
         ((add.s(1) | by_key.s()).enqueue, ArgumentError, r"by_key\(\): its key function wants the first"),
         ((add.s(1) | add.map([]) | total.s()).enqueue, ConfigError, "a group within a workflow has no memb"),
+        (
+            (add.s(1) | add.using(key="k", replace=True).s()).enqueue,
+            ConfigError,
+            r"add\(\) is declared with replace=True",
+        ),
         (lambda: app.group(then=total), ConfigError, "then got <Task total .*did you mean total.s"),
         (lambda: app.group(then=total.s(), when="no"), ConfigError, "when is 'no'"),
         (lambda: app.group().add(add), ConfigError, r"add\(\) got <Task add .*expected a call such as task\.s\(1\)"),

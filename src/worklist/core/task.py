@@ -328,6 +328,11 @@ class Call(Generic[P, R]):
     def job(self, args: Sequence[Any], kwargs: Mapping[str, Any], place: Place | None = None) -> Job:
         """Return the job that this call would put, without putting it; `place` is where it stands in a workflow."""
         options = self._options
+        if options.replace and place is not None and place.after is not None:
+            raise ConfigError(
+                f"{self._task.name}() is declared with replace=True, so as a step that waits for another one it could "
+                "replace a job that does not; have a job of its own do that: current_job().put(...)"
+            )
         takes = place is not None and place.takes
         signature = self._task.signature.rest if takes else self._task.signature
         data = signature.encode(args, kwargs)
