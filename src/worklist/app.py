@@ -50,7 +50,7 @@ from .core.traversal import Traversal, begin
 from .core.units import Duration, seconds, size
 from .core.watching import DoneAndPending, ReturnWhen, Stream, as_completed, wait
 from .core.worker import Kind, Worker, WorkerReport, kind_of
-from .core.workflow import Node, Place
+from .core.workflow import Node, Place, check_node, check_when
 from .executors import AsyncExecutor, ProcessExecutor, ThreadExecutor
 from .schedules import Schedules, ScheduleSettings
 from .settings import setting
@@ -392,7 +392,9 @@ class Worklist:
         with ``when="all"`` also where some did not succeed.
         """
         handle = GroupHandle(id or new_group_id(), self)
+        check_when(when)
         if then is not None:
+            check_node(then, "then")
             self.open_group(handle.id)
             jobs: list[Job] = []
             then.plan(Place(after=handle.id, when=when), jobs)

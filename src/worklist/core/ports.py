@@ -209,7 +209,10 @@ class Broker(Protocol):
         """Write down how far running jobs have come, and what they log."""
 
     def held_back(self, queues: Sequence[str]) -> bool:
-        """Return whether there are jobs that only the rate or the ceiling of their lane keeps from being leased."""
+        """Return whether there are jobs that only the rate or the ceiling of their lane keeps from being leased.
+
+        They may have come to be free since the last lease; those in a paused lane or queue do not count.
+        """
 
     def wait(self, queues: Sequence[str], seconds: float) -> None:
         """Return as soon as there may be work in `queues`, or after `seconds`. Sleeping would be correct too."""

@@ -52,9 +52,8 @@ class MemoryLanes:
         return min((at for at in times if at > now), default=math.inf)
 
     def held_back(self, queue: str, now: float) -> bool:
-        """Return whether a lane with a turn in this queue is closed, and not because it is paused."""
-        lanes = [self.all[lane] for lane in self._turns.get(queue, {})]
-        return any(lane.opens(now) and lane.paused <= now for lane in lanes)
+        """Return whether a lane that is not paused has a turn in this queue."""
+        return any(self.all[lane].paused <= now for lane in self._turns.get(queue, {}))
 
     def serve(
         self,

@@ -32,7 +32,8 @@ CODES = {state: tuple(code for code, it in STATES.items() if it is state) for st
 LANE, GROUP, FOLLOWED = 1, 2, 4
 """What a job may be tied to, as bits."""
 
-NOWHERE = -1000
+NOWHERE = -(1 << 62)
+"""The place of an id that no row can have, and which is that of no group either."""
 _MAX_PLACE = (1 << 63) - 1000
 
 encode = msgspec.msgpack.Encoder().encode
