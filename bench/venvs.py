@@ -13,6 +13,8 @@ PINNED: dict[str, tuple[str, ...]] = {
     "flexiq": ("flexiq==2.1.0", "cbor2==6.3.0", "cloudpickle==3.1.2", "msgpack==1.2.4"),
     "litequeue": ("litequeue==0.9",),  # the newest that runs on Python 3.11
     "persistqueue": ("persist-queue==1.1.0",),
+    "networkx": ("networkx==3.6.1",),
+    "simpy": ("simpy==4.1.2",),
 }
 """Every peer's packages, whole, so that two runs compare the same code."""
 

@@ -107,4 +107,5 @@ def test_the_documentation_is_there():
         "reference",
         "explanation",
         "decisions",
+        "images",
     }
