@@ -1,6 +1,7 @@
 """The small examples, run as a reader would, and what they print."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ PRINTED = [
     ("import_chain.py", (), ["http.server -> shutil -> zipfile"]),
     ("import_chain.py", ("json", "re"), ["json -> json.decoder -> re"]),
     ("import_chain.py", ("keyword", "json"), ["nothing that keyword imports leads to json"]),
+    ("map_reduce.py", (), ["the most common words of ", " worker\n"]),
     ("link_path.py", (), ["index.md -> ", "-> decisions/0003-lease-numbers.md", "0 clicks: 1 pages"]),
 ]
 
@@ -42,6 +44,21 @@ def test_examples(name, arguments, lines):
     assert done.returncode == 0, done.stderr
     for line in lines:
         assert line in done.stdout
+
+
+def test_map_reduce_adds_up_what_each_file_gives(tmp_path):
+    for name, text in (("one.md", "lanes turns lanes"), ("two.md", "turns lanes"), ("three.txt", "turns turns turns")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    done = run("map_reduce.py", str(tmp_path))
+    assert done.stdout.splitlines() == ["the most common words of 2 files:", "     3 lanes", "     2 turns"]
+
+
+def test_a_tenant_that_is_turned_away_waits_and_gets_all_its_pages():
+    done = run("api_client.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"acme: 8 pages in \S+ s, turned away 0 times", done.stdout)
+    turned_away = int(re.search(r"globex: 8 pages in \S+ s, turned away (\d+) times", done.stdout)[1])
+    assert 1 <= turned_away < 8  # its lane was paused, so not every page was asked for in vain
 
 
 @pytest.mark.parametrize(
