@@ -13,9 +13,7 @@ import msgspec
 
 from bench import venvs
 from bench.harness import Figures, Summary, summarise
-from bench.rows import PEERS, Case, Contender, Metric
-
-FILE = "embedded.json"
+from bench.rows import Case, Contender, Metric
 
 
 @dataclass
@@ -56,23 +54,22 @@ class Report:
     versions: dict[str, str] = field(default_factory=dict)
     cases: dict[str, Measured] = field(default_factory=dict)
 
-    def add(self, case: Case, taken: list[list[Figures | None]]) -> None:
-        """Put a case in, in place of an earlier run of it."""
+    def add(self, case: Case, taken: list[list[Figures | None]], peers: tuple[str, ...]) -> None:
+        """Put a case in, in place of an earlier run of it. The peers are those of the suite."""
         entries = [Entry(one, rounds) for one, rounds in zip(case.contenders, taken, strict=True)]
         self.cases[case.key] = Measured(case, today(), entries)
-        self.machine, self.versions = machine(), versions()
+        self.machine, self.versions = machine(), versions(peers)
 
 
-def load(folder: Path) -> Report:
-    """The report kept in this folder, or an empty one."""
-    path = folder / FILE
+def load(path: Path) -> Report:
+    """The report kept in this file, or an empty one."""
     return msgspec.json.decode(path.read_bytes(), type=Report) if path.exists() else Report()
 
 
-def save(report: Report, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def save(report: Report, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     text = msgspec.json.format(msgspec.json.encode(report), indent=1)
-    (folder / FILE).write_bytes(text + b"\n")
+    path.write_bytes(text + b"\n")
 
 
 def today() -> str:
@@ -89,9 +86,9 @@ def machine() -> dict[str, str]:
     }
 
 
-def versions() -> dict[str, str]:
+def versions(peers: tuple[str, ...]) -> dict[str, str]:
     found = {"python": sys.version.split()[0], "sqlite": sqlite3.sqlite_version}
-    return found | {"worklist": _worklist_version()} | {peer: venvs.version(peer) for peer in PEERS}
+    return found | {"worklist": _worklist_version()} | {peer: venvs.version(peer) for peer in peers}
 
 
 def _worklist_version() -> str:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 
 SYSTEMS = ("worklist", "floor", "huey", "flexiq", "litequeue", "persistqueue")
 PEERS = SYSTEMS[2:]
+OWN = ("worklist", "floor", "worklist_local", "standard")
+"""What needs no environment of its own."""
+ROWS = ("enqueue", "enqueue-many", "drain", "cpu", "latency", "memory", "backlog")
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def all_cases(scale: Scale) -> list[Case]:
 
 def choose(cases: list[Case], rows: set[str], peers: set[str]) -> list[Case]:
     """The cases of these rows, without the contenders of peers that are not wanted."""
-    wanted = {"worklist", "floor", *peers}
+    wanted = {*OWN, *peers}
     kept = [case for case in cases if case.row in rows]
     return [replace(case, contenders=tuple(one for one in case.contenders if one.system in wanted)) for case in kept]
 

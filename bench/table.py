@@ -17,6 +17,9 @@ NAMES = {
     "flexiq": "FlexiQ",
     "litequeue": "litequeue",
     "persistqueue": "persist-queue",
+    "worklist_local": "Worklist",
+    "standard": "standard library",
+    "fasterfifo": "faster-fifo",
 }
 
 
@@ -85,7 +88,7 @@ def details(report: Report) -> str:
         "",
     ]
     for measured in report.cases.values():
-        lines += [f"### {measured.case.title}", "", *_detail(measured), ""]
+        lines += [f"### {measured.case.title}", "", *detail(measured), ""]
     return "\n".join(lines)
 
 
@@ -99,7 +102,7 @@ def summary(report: Report, words: Words) -> str:
         lines += _table([words.measure, words.durability, *names], _shared_rows(shared, words))
     if alone:
         lines += ["", *_table([words.alone, words.durability, words.value], _alone_rows(alone, words))]
-    return "\n".join([*lines, "", _reading(report, words), "", *(f"- {note}" for note in words.notes)])
+    return "\n".join([*lines, "", reading(report, words), "", *(f"- {note}" for note in words.notes)])
 
 
 def publish(report: Report, root: Path) -> list[str]:
@@ -159,7 +162,8 @@ def _cell(measured: Measured, entry: Entry | None, metric: Metric) -> str:
     return f"{number(found.median)} ({number(found.ratio)}×)"
 
 
-def _detail(measured: Measured) -> list[str]:
+def detail(measured: Measured) -> list[str]:
+    """Every contender of a case, figure by figure."""
     head = ["system", "setting", "jobs", "figure", "median", "least – most", "× first line"]
     return _table(head, _detail_rows(measured))
 
@@ -177,7 +181,8 @@ def _detail_rows(measured: Measured) -> Iterator[list[str]]:
             yield [NAMES[who.system], setting, f"{who.jobs:,}", metric.title, *figures]
 
 
-def _reading(report: Report, words: Words) -> str:
+def reading(report: Report, words: Words) -> str:
+    """How to read the tables: rounds, machine, versions and dates."""
     rounds = max((len(entry.rounds) for one in report.cases.values() for entry in one.entries), default=0)
     facts = report.machine
     machine = f"{facts.get('cores')} × {facts.get('cpu')}, {facts.get('memory_gib')} GiB, {facts.get('system')}"

@@ -11,8 +11,27 @@ PEERS = HERE / ".peers"
 PINNED: dict[str, tuple[str, ...]] = {
     "huey": ("huey==3.5.4",),
     "flexiq": ("flexiq==2.1.0", "cbor2==6.3.0", "cloudpickle==3.1.2", "msgpack==1.2.4"),
+    "celery": (  # bench/beats.py alone
+        "celery==5.7.0",
+        "amqp==5.4.2",
+        "billiard==4.3.2",
+        "click==8.5.1",
+        "click-didyoumean==0.3.1",
+        "click-plugins==1.1.1.2",
+        "click-repl==0.4.1",
+        "kombu==5.7.0",
+        "packaging==26.3",
+        "prompt_toolkit==3.0.53",
+        "python-dateutil==2.9.0.post0",
+        "six==1.17.0",
+        "tzdata==2026.6",
+        "tzlocal==5.4.5",
+        "vine==5.1.0",
+        "wcwidth==0.9.4",
+    ),
     "litequeue": ("litequeue==0.9",),  # the newest that runs on Python 3.11
     "persistqueue": ("persist-queue==1.1.0",),
+    "fasterfifo": ("faster-fifo==1.5.2",),
 }
 """Every peer's packages, whole, so that two runs compare the same code."""
 

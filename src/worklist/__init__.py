@@ -4,13 +4,18 @@ The map of the package::
 
     app         Worklist: registers tasks, opens a URL, puts workers together
     bar         a progress bar on the terminal
+    schedules   app.schedules: what is put again and again, to look at and to change
     settings    every setting, in one table
+    durable     DurableQueue: a process queue's verbs between any programs, on any broker
     executors   run a call in a thread, on an event loop, in a child process
     cli/        the command line
     supervisor  the parent of several worker processes; it runs no user code
     testing/    inline mode, a clock to move, the contract suites for brokers
     core/       the queue itself: jobs, outcomes, the worker, the ports
     brokers/    where jobs live: memory (the model), sqlite
+    local/      in one machine's memory, without a broker: TaskQueue, ProcessQueue, structures, searches
+    simulate    a queue's own little worlds: recent calls, the printer, hot potato
+    capacity    how many workers, for how many jobs, within which wait
 """
 
 from .app import Worklist
@@ -28,6 +33,7 @@ from .core.errors import (
     JobUnknown,
     ResultNotKept,
     ResultTimeout,
+    ScheduleUnknown,
     TimeLimitExceeded,
     WorklistError,
 )
@@ -37,9 +43,15 @@ from .core.handle import JobHandle
 from .core.job import JobState, Progress
 from .core.lane_handle import LaneHandle
 from .core.outcome import Backoff, Cancel, Retry, Snooze
+from .core.schedule import Schedule
 from .core.task import Task
+from .core.traversal import Traversal, Visit
 from .core.watching import DoneAndPending, JobUpdate
 from .core.workflow import chain, chord, group
+from .durable import DurableQueue
+from .local.processes import ProcessQueue
+from .local.search import bfs, levels, shortest_path
+from .local.threads import TaskQueue
 
 __version__ = "0.1.0"
 
@@ -51,6 +63,7 @@ __all__ = [
     "ConfigError",
     "CurrentJob",
     "DoneAndPending",
+    "DurableQueue",
     "GroupEnded",
     "GroupFailed",
     "GroupHandle",
@@ -64,17 +77,26 @@ __all__ = [
     "JobUnknown",
     "JobUpdate",
     "LaneHandle",
+    "ProcessQueue",
     "Progress",
     "ResultNotKept",
     "ResultTimeout",
     "Retry",
+    "Schedule",
+    "ScheduleUnknown",
     "Snooze",
     "Task",
+    "TaskQueue",
     "TimeLimitExceeded",
+    "Traversal",
+    "Visit",
     "Worklist",
     "WorklistError",
+    "bfs",
     "chain",
     "chord",
     "current_job",
     "group",
+    "levels",
+    "shortest_path",
 ]

@@ -21,6 +21,7 @@ from .brokers.memory import MemoryBroker
 from .brokers.sqlite import SqliteBroker
 from .core.awaiting import Watch, Watcher
 from .core.batching import Batcher
+from .core.beat import Beat
 from .core.client import Bar
 from .core.codec import Codec
 from .core.errors import ConfigError, DuplicateTask, JobUnknown, did_you_mean
@@ -45,17 +46,20 @@ from .core.ports import (
     Store,
 )
 from .core.task import AsyncTask, Task, TaskOptions, TaskSettings, check_option, lane_name
+from .core.traversal import Traversal, begin
 from .core.units import Duration, seconds, size
 from .core.watching import DoneAndPending, ReturnWhen, Stream, as_completed, wait
 from .core.worker import Kind, Worker, WorkerReport, kind_of
 from .core.workflow import Node, Place, check_node, check_when
 from .executors import AsyncExecutor, ProcessExecutor, ThreadExecutor
+from .schedules import Schedules, ScheduleSettings
 from .settings import setting
 from .testing import InlineWorker
 
 P = ParamSpec("P")
 R = TypeVar("R")
 E = TypeVar("E")
+AnyTask = TypeVar("AnyTask", bound=Task[..., Any])
 MAX_LEASE = 86400.0
 
 
@@ -176,6 +180,8 @@ class Worklist:
     ) -> None:
         self._place = setting("url", url, BrokerUrl)
         self.url = self._place.url
+        self.url_is_fixed = url is not None
+        """Whether the code gave it, so that $WORKLIST_URL means nothing."""
         self._codec = Codec(setting("secret", secret, _secret))
         self.max_payload = setting("max_payload", max_payload, size)
         self.lease = setting("lease", lease, _lease_time)
@@ -185,6 +191,7 @@ class Worklist:
             redeliveries=setting("redeliveries", redeliveries, partial(check_option, "redeliveries")),
         )
         self.tasks: dict[str, Task[..., Any]] = {}
+        self.schedules = Schedules(self)
         self._queues = set(queues)
         self.environment = Environment(self.tasks, self._codec)
         self.environment.results_of = self.results
@@ -215,20 +222,31 @@ class Worklist:
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
     @overload
-    def task(self, /, *, name: str | None = None, **options: Unpack[TaskSettings]) -> _Register: ...
-    def task(self, function: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
+    def task(
+        self, /, *, name: str | None = None, every: Duration | None = None, **options: Unpack[TaskSettings]
+    ) -> _Register: ...
+    def task(
+        self, function: Any = None, /, *, name: str | None = None, every: Duration | None = None, **options: Any
+    ) -> Any:
         """Register a function as a task: ``@app.task`` or ``@app.task(queue="mail", retries=5, ...)``.
 
-        The task's name is ``module.function`` unless `name` says otherwise. Raises ConfigError for an option that
+        The task's name is ``module.function`` unless `name` says otherwise. With `every` it has a schedule of that
+        name, too: see `every`. Raises ConfigError for an option that
         is unknown or means nothing, DuplicateTask where the name is taken.
         """
         if function is None:
-            return lambda function: self._register(function, name, options)
+            return lambda function: self._register(function, name, options, every)
         if not callable(function):
             raise ConfigError(f"@app.task got {function!r}; expected a function")
         return self._register(function, name, options)
 
-    def _register(self, function: Callable[..., Any], name: str | None, options: dict[str, Any]) -> Task[..., Any]:
+    def _register(
+        self,
+        function: Callable[..., Any],
+        name: str | None,
+        options: dict[str, Any],
+        every: Duration | None = None,
+    ) -> Task[..., Any]:
         name = name or f"{_module_name(function)}.{function.__qualname__}".replace(".<locals>", "")
         if name in self.tasks:
             there = inspect.unwrap(self.tasks[name].function)
@@ -239,8 +257,30 @@ class Worklist:
         checked = self._defaults.changed(options, f"task {name!r}", TaskSettings.__annotations__)
         kind = AsyncTask if inspect.iscoroutinefunction(function) else Task
         task: Task[..., Any] = kind(self, name, function, checked)
+        if every is not None:
+            self.schedules.declare(task, every)
         self.tasks[name] = task
         return task
+
+    def every(
+        self, every: Duration, *, name: str | None = None, **settings: Unpack[ScheduleSettings]
+    ) -> Callable[[AnyTask], AnyTask]:
+        """Put a job of a task again and again: ``app.every("0 2 * * *", tz="Asia/Shanghai")(task)``, or as decorator.
+
+        `every` is an interval ("30s", 90, a timedelta) or a cron line. `name` is the schedule's, by default the
+        task's. `args` and `kwargs` are what the task is called with, `queue` and `priority` those of its jobs.
+        `missed` says what becomes of fire times that passed while no beat ran: "skip", "once" or "all", `most` at
+        most; `overlap`, whether a job may be put while the one before has not finished. Returns the task.
+
+        Raises ConfigError for a timetable or an option that means nothing, ArgumentError where the arguments do not
+        fit the task.
+        """
+
+        def declare(task: AnyTask) -> AnyTask:
+            self.schedules.declare(task, every, name, **settings)
+            return task
+
+        return declare
 
     def middleware(self, function: Middleware) -> Middleware:
         """Register a generator function that runs around every job; the first registered is the outermost."""
@@ -373,9 +413,32 @@ class Worklist:
         """Set limits, weight or pause of a lane."""
         self.store.change_lane(name, change)
 
-    def open_group(self, id: GroupId) -> None:
-        """Make a group that does not end before it is sealed."""
-        self.store.open_group(id)
+    def traverse(
+        self,
+        start: Any,
+        task: Task[..., Any],
+        *,
+        max_depth: int | None = None,
+        max_nodes: int | None = None,
+    ) -> Traversal:
+        """Search breadth-first, spread over workers, from a node, or a list of nodes; return the handle.
+
+        `task` gets a node and returns its neighbours. Each node is visited once, by a job of its own, the near ones
+        first, also if workers die. Nodes at `max_depth` steps are visited, and their neighbours are not; with
+        `max_nodes` so many nodes are visited at most, and so many neighbours of one looked at. The search has ended
+        when ``handle.wait()`` returns; ``handle.visits()`` yields nodes meanwhile. Raises ArgumentError where a node
+        does not fit the task.
+        """
+        starts = start if isinstance(start, list) else [start]
+        id, jobs = begin(task, starts, max_depth, max_nodes)
+        self.open_group(id, max_nodes)
+        with Traversal(id, self, self._codec.decode) as handle:
+            self.put(jobs[:max_nodes])
+        return handle
+
+    def open_group(self, id: GroupId, most: int | None = None) -> None:
+        """Make a group that does not end before it is sealed, with `most` members at most."""
+        self.store.open_group(id, most)
 
     def seal_group(self, id: GroupId) -> None:
         """Let a group end with its last member."""
@@ -437,13 +500,15 @@ class Worklist:
         grace: Duration = 30.0,
         max_jobs: int | None = None,
         max_memory: int | str | None = None,
+        beat: bool = True,
     ) -> WorkerReport:
         """Run a worker in this process until it is stopped; blocks.
 
         `queues`: which to serve (default: all that the app knows). `threads` run plain functions, `concurrency` is
         how many async ones run at once, `children` how many processes run those with process=True. `until_empty`
         ends when no job is due. SIGTERM and SIGINT stop it gently: running jobs get the `grace` time, the others
-        are handed back; a second signal stops it now. `max_jobs` and `max_memory` end it early.
+        are handed back; a second signal stops it now. `max_jobs` and `max_memory` end it early. `beat`: whether it
+        also puts the jobs of schedules that are due.
         """
         worker = self.make_worker(
             queues=queues,
@@ -454,6 +519,7 @@ class Worklist:
             grace=grace,
             max_jobs=max_jobs,
             max_memory=max_memory,
+            beat=beat,
         )
         with stop_on_signals(worker):
             return worker.run()
@@ -469,6 +535,7 @@ class Worklist:
         grace: Duration = 30.0,
         max_jobs: int | None = None,
         max_memory: int | str | None = None,
+        beat: bool = True,
     ) -> Worker:
         """Return a worker as `work` would run it, for those who run it in a thread of their own."""
         for queue in queues:
@@ -487,7 +554,12 @@ class Worklist:
             max_memory=None if max_memory is None else size(max_memory, "max_memory"),
         )
         executors = self._executors({"thread": threads, "async": concurrency, "process": children})
-        return Worker(self.store, self.environment, executors, options, self.events)
+        own_beat = self.make_beat() if beat and self.capabilities.schedule else None
+        return Worker(self.store, self.environment, executors, options, self.events, own_beat)
+
+    def make_beat(self) -> Beat:
+        """Return a beat, which puts the jobs of schedules: `run` it, where no worker of this app carries one."""
+        return Beat(self.store, self.events, self.schedules.declared)
 
     def _executors(self, slots: dict[Kind, int]) -> dict[Kind, Executor]:
         """Return an executor for each kind of task that the app has."""
@@ -566,8 +638,8 @@ def _place_of(function: Callable[..., Any]) -> str:
 
 
 @contextlib.contextmanager
-def stop_on_signals(worker: Worker) -> Iterator[None]:
-    """Stop the worker gently at the first SIGTERM or SIGINT, and now at the second; main thread only."""
+def stop_on_signals(worker: Worker | Beat) -> Iterator[None]:
+    """Stop a worker gently at the first SIGTERM or SIGINT, and now at the second; main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

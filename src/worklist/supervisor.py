@@ -1,8 +1,8 @@
-"""The parent of several worker processes: starts them, restarts what dies, passes on that they shall stop.
+"""The parent of several processes: starts them, restarts what dies, passes on that they shall stop.
 
 It imports no user code and looks at no job, so nothing that a task does can bring it down. Each child holds one end
 of a pipe as its standard input: a byte in it asks the child to stop, and its end tells that the parent is gone,
-however it went. That works where there are no signals and no fork.
+however it went. That works where there are no signals and no fork. What the children do, it does not know.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Literal
 
@@ -36,10 +36,11 @@ Say = Callable[[str, str], None]
 
 
 class _Child:
-    """One place among the workers, and the process that has it."""
+    """One place among the children, and the process that has it."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, place: str, command: Sequence[str]) -> None:
+        self.place = place
+        self.command = tuple(command)
         self.process: subprocess.Popen[bytes] | None = None
         self.born = 0.0
         self.starts = 0
@@ -49,7 +50,7 @@ class _Child:
 
     @property
     def name(self) -> str:
-        return f"worker {self.number} (pid {self.process.pid})" if self.process else f"worker {self.number}"
+        return f"{self.place} (pid {self.process.pid})" if self.process else self.place
 
     def tell(self, message: bytes) -> None:
         """Ask it to stop. One that has died does not hear it."""
@@ -73,20 +74,20 @@ Message = _Child | Literal["stop"]
 
 
 class Supervisor:
-    """Runs `count` children of one command until they have ended for good; `say` prints a line for people.
+    """Runs children until they have ended for good: `commands` are what they are called, and how each is started.
 
-    `hush` are arguments for the children that start together with the first: what keeps one from starting keeps
-    all, and one is to say it. With `until_empty` a child that ends with exit code 0 has done its work.
+    `say` prints a line for people. `hush` are arguments for those that start together with the first: what keeps
+    the first one from starting keeps all, and one is to say it. With `until_empty` a child that ends with exit code 0
+    has done its work.
     """
 
     def __init__(
-        self, command: Sequence[str], count: int, say: Say, *, hush: Sequence[str] = (), until_empty: bool = False
+        self, commands: Mapping[str, Sequence[str]], say: Say, *, hush: Sequence[str] = (), until_empty: bool = False
     ) -> None:
-        self._command = tuple(command)
+        self._children = [_Child(place, command) for place, command in commands.items()]
         self._hush = tuple(hush)
         self._say = say
         self._until_empty = until_empty
-        self._children = [_Child(number) for number in range(1, count + 1)]
         self._heard: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._wishes = 0
         self._kill_at: float | None = None
@@ -99,6 +100,7 @@ class Supervisor:
                 self._start(child)
             while self._alive() or self._to_start():
                 self._hear(self._patience())
+                self._bury_orphans()
         return self._exit_code
 
     def stop(self) -> None:
@@ -134,8 +136,8 @@ class Supervisor:
     # -- starting -----------------------------------------------------------------------------------------------
 
     def _start(self, child: _Child) -> None:
-        hushed = child.number > 1 and not child.starts
-        command = (*self._command, *self._hush) if hushed else self._command
+        hushed = child is not self._children[0] and not child.starts
+        command = (*child.command, *self._hush) if hushed else child.command
         child.due = None
         child.born = time.monotonic()
         child.starts += 1
@@ -188,9 +190,21 @@ class Supervisor:
         elif code or not self._until_empty:
             self._again(child, f"{name} {how_it_ended(code)}")
 
+    def _bury_orphans(self) -> None:
+        """As the first process of a container: take note of those whose own parent died, as no one else will.
+
+        Its own children are left to the threads that wait for them.
+        """
+        if os.getpid() != 1:
+            return
+        own = {child.process.pid for child in self._alive() if child.process is not None}
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid not in own:
+                os.waitpid(ended.si_pid, 0)
+
     def _cannot_start(self, child: _Child) -> None:
         """End all where the first one cannot begin; another one tries again, and then is not hushed any more."""
-        if child.number == 1:
+        if child is self._children[0]:
             self._exit_code = 1
             self._obey()
         else:

@@ -158,6 +158,6 @@ def test_a_command_that_cannot_be_run_is_told(monkeypatch: pytest.MonkeyPatch) -
         lines.append(f"{label} {text}")
         supervisor.stop()
 
-    supervisor = Supervisor(["/nowhere/at/all"], 1, say)
+    supervisor = Supervisor({"worker 1": ["/nowhere/at/all"]}, say)
     assert supervisor.run() == 0
     assert "restart worker 1 could not be started: " in lines[0]

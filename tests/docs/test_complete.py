@@ -12,6 +12,7 @@ from worklist.app import _ADAPTERS, Worklist
 from worklist.core import errors, events, ports
 from worklist.core.job import MOVES, JobState
 from worklist.core.task import CallSettings, TaskOptions, TaskSettings
+from worklist.schedules import Schedules, ScheduleSettings
 
 from .pages import DOCS, ROOT, anchors, bare, documents, links, name_of, reference, rows, text_of
 
@@ -22,6 +23,8 @@ SHOWN = {
     "hold": '"finished"',
 }
 """Defaults as the documentation writes them, where they differ from what the code holds."""
+SHOWN_OF_A_MAPPING = ("values", "declare", "declared")
+"""What every mapping has, and what `app.every` is for."""
 
 
 def _default(name: str) -> str:
@@ -65,7 +68,7 @@ def _check_options(section: str, options: list[str]) -> None:
 
 def test_task_options():
     section = _section(reference("tasks.md"), "Options of a task")
-    names = [*TaskSettings.__annotations__, "name"]
+    names = [*TaskSettings.__annotations__, "name", "every"]
     _check_options(section, names)
     for name in TaskSettings.__annotations__:
         (row,) = rows(section, name)
@@ -75,6 +78,13 @@ def test_task_options():
 def test_call_options():
     section = _section(reference("tasks.md"), "Options of a call")
     _check_options(section, list(CallSettings.__annotations__))
+
+
+def test_schedule_options():
+    section = _section(reference("tasks.md"), "Options of a schedule")
+    _check_options(section, [*ScheduleSettings.__annotations__, "every", "name"])
+    for member in (name for name in vars(Schedules) if not name.startswith("_")):
+        assert f"schedules.{member}" in text_of(DOCS / "reference" / "tasks.md") or member in SHOWN_OF_A_MAPPING
 
 
 def test_worker_options():
@@ -143,7 +153,7 @@ def test_events(kind):
 
 def test_the_port_is_described():
     text = reference("brokers.md")
-    for port in (ports.Broker, ports.ResultStore, ports.Inspector):
+    for port in (ports.Broker, ports.ResultStore, ports.Inspector, ports.Schedules):
         for verb in (name for name in vars(port) if not name.startswith("_")):
             assert f"`{verb}" in text, f"docs/reference/brokers.md does not describe {verb}"
 
@@ -164,13 +174,22 @@ def test_commands_and_their_options():
     main = pytest.importorskip("worklist.cli", reason="this checkout has no command line yet").main
     text = reference("cli.md")
     sections = {bare(title): body for title, body in re.findall(r"^## (.+)\n((?:(?!^## ).*\n?)*)", text, re.MULTILINE)}
-    documented = {title.removeprefix("worklist ").split()[0] for title in sections if title.startswith("worklist ")}
-    assert documented == set(main.commands)
-    for name, command in main.commands.items():
-        (body,) = [body for title, body in sections.items() if title.split()[:2] == ["worklist", name]]
+    documented = {title.removeprefix("worklist ") for title in sections if title.startswith("worklist ")}
+    commands = dict(_commands(main))
+    assert documented == set(commands)
+    for name, command in commands.items():
+        body = sections[f"worklist {name}"]
         shown = {name for parameter in command.params for name in _shown_names(parameter)}
         assert {name for name in shown if f"`{name}" not in body} == set(), f"worklist {name}: not documented"
         assert set(re.findall(r"`(--[\w-]+)", body)) <= shown, f"worklist {name}: no such options"
+
+
+def _commands(group, prefix=""):
+    """Yield every command with its name, those of groups too."""
+    for name, command in group.commands.items():
+        yield prefix + name, command
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{prefix}{name} ")
 
 
 def _shown_names(parameter):

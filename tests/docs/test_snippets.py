@@ -62,6 +62,8 @@ def _worklist(words: list[str], text: str) -> None:
     cli = pytest.importorskip("worklist.cli", reason="this checkout has no command line yet").main
     assert words[0] in cli.commands or words[0] in ("--help", "--version"), f"worklist {words[0]}: no such command"
     command = cli.commands.get(words[0], cli)
+    if len(words) > 1 and words[1] in getattr(command, "commands", {}):
+        command = command.commands[words[1]]
     known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
     for option in (word.split("=")[0] for word in words[1:] if word.startswith("-")):
         assert option in known | {"--help"}, f"worklist {words[0]} has no option {option}"
@@ -86,6 +88,11 @@ CHECKS = {
     "kill": _anything,
     "export": _anything,
     "ulimit": _anything,
+    "systemctl": _anything,
+    "journalctl": _anything,
+    "supervisorctl": _anything,
+    "docker": _anything,
+    "kubectl": _anything,
 }
 
 

@@ -4,12 +4,17 @@ Each module holds one group of commands. What they share is finding the app (`lo
 screen (`render`) and turning every error into one sentence (`program`).
 """
 
+from .beat_command import beat
+from .export_command import export
 from .job_commands import cancel, jobs, purge, retry
+from .plan_command import plan
 from .program import program as main
 from .queue_commands import pause, resume, status
+from .schedule_commands import schedules
+from .up_command import up
 from .worker_command import worker
 
-for _command in (worker, status, jobs, retry, cancel, purge, pause, resume):
+for _command in (worker, beat, up, export, status, jobs, retry, cancel, purge, pause, resume, schedules, plan):
     main.add_command(_command)
 
 __all__ = ["main"]

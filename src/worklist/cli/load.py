@@ -31,14 +31,15 @@ def with_app(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--url", metavar="URL", help="Where the jobs are, to look without the app.")
     @functools.wraps(command)
     def wrapped(path: str | None, url: str | None, **options: Any) -> Any:
-        with _opened(path, url) as app:
+        with opened(path, url) as app:
             return command(app, **options)
 
     return wrapped
 
 
 @contextlib.contextmanager
-def _opened(path: str | None, url: str | None) -> Iterator[Worklist]:
+def opened(path: str | None, url: str | None) -> Iterator[Worklist]:
+    """Open the app that --app or --url names, else the configured one; refuse one without jobs to look at."""
     if path is not None and url is not None:
         raise click.UsageError("--app and --url were both given; expected one of them")
     path = path or (None if url is not None else configured_path())

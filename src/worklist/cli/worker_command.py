@@ -1,6 +1,7 @@
 """The command ``worklist worker``: one worker in this process, or a parent of several.
 
-The parent never imports the app; each of its children is this same command with ``--supervised``.
+The parent never imports the app; each of its children is this same command with ``--supervised``. The options that
+say how a worker serves are here for all commands that start workers.
 """
 
 import logging
@@ -16,23 +17,26 @@ from ..app import Worklist, stop_on_signals
 from ..core.errors import ConfigError, WorklistError
 from ..core.units import seconds, size
 from ..core.worker import Worker, kind_of
-from ..supervisor import CANNOT_START, RECYCLED, Supervisor, obey_parent
+from ..supervisor import CANNOT_START, RECYCLED, obey_parent
 from .job_commands import count_of
 from .load import EXPECTED, configured_path, load_app, refuse_private
 from .narrator import Narrator
+from .parent import Crew, supervise
 from .render import say_error, spelt_seconds, without_password
 
 
-def _unit(convert: Callable[[Any, str], float]) -> Callable[[click.Context, click.Parameter, Any], float | None]:
-    """Return a callback that turns a duration or a size, as people write it, into seconds or bytes."""
+def _checked(convert: Callable[[Any, str], float]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Return a callback that checks a duration or a size, and leaves it as a person wrote it."""
 
-    def converted(_: click.Context, parameter: click.Parameter, value: Any) -> float | None:
+    def checked(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
         try:
-            return None if value is None else convert(value, parameter.opts[0])
+            if value is not None:
+                convert(value, parameter.opts[0])
         except ConfigError as error:
-            raise click.UsageError(str(error), _) from None
+            raise click.UsageError(str(error), context) from None
+        return value
 
-    return converted
+    return checked
 
 
 def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -43,26 +47,44 @@ def _names(_: click.Context, parameter: click.Parameter, value: str | None) -> t
     return names
 
 
-_COUNT = click.IntRange(min=1)
+COUNT = click.IntRange(min=1)
+
+
+_SERVING = (
+    click.argument("path", required=False, metavar="[MODULE:APP]"),
+    click.option("--app", "app_path", metavar="MODULE:APP", help="The same, as an option."),
+    click.option("--queues", callback=_names, metavar="A,B", help="Queues to serve.  [default: all of the app]"),
+    click.option("--threads", type=COUNT, default=8, show_default=True, help="Plain functions that run at once."),
+    click.option("--concurrency", type=COUNT, default=100, show_default=True, help="Async functions that run at once."),
+    click.option("--children", type=COUNT, default=2, show_default=True, help="Processes for tasks with process=True."),
+    click.option(
+        "--grace",
+        callback=_checked(seconds),
+        metavar="TIME",
+        default="30s",
+        show_default=True,
+        help="For jobs to end in.",
+    ),
+    click.option("--max-jobs", type=COUNT, help="End after so many jobs; from a parent, a fresh worker follows."),
+    click.option(
+        "--max-memory", callback=_checked(size), metavar="SIZE", help="End when so much memory is used, such as 500MB."
+    ),
+    click.option("--quiet", is_flag=True, help="Say nothing of single jobs, only of trouble."),
+)
+
+
+def serving_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the app, and the options that say how a worker serves it."""
+    for option in reversed(_SERVING):
+        command = option(command)
+    return command
 
 
 @click.command()
-@click.argument("path", required=False, metavar="[MODULE:APP]")
-@click.option("--app", "app_path", metavar="MODULE:APP", help="The same, as an option.")
-@click.option("--queues", callback=_names, metavar="A,B", help="Queues to serve.  [default: all of the app]")
-@click.option("--threads", type=_COUNT, default=8, show_default=True, help="Plain functions that run at once.")
-@click.option("--concurrency", type=_COUNT, default=100, show_default=True, help="Async functions that run at once.")
-@click.option("--children", type=_COUNT, default=2, show_default=True, help="Processes for tasks with process=True.")
-@click.option("--processes", type=_COUNT, help="Run so many workers, each a process, and restart what dies.")
+@serving_options
+@click.option("--processes", type=COUNT, help="Run so many workers, each a process, and restart what dies.")
 @click.option("--until-empty", is_flag=True, help="End when no job is due.")
-@click.option(
-    "--grace", callback=_unit(seconds), metavar="TIME", default="30s", show_default=True, help="For jobs to end in."
-)
-@click.option("--max-jobs", type=_COUNT, help="End after so many jobs; with --processes, a fresh worker follows.")
-@click.option(
-    "--max-memory", callback=_unit(size), metavar="SIZE", help="End when so much memory is used, such as 500MB."
-)
-@click.option("--quiet", is_flag=True, help="Say nothing of single jobs, only of trouble.")
+@click.option("--no-beat", is_flag=True, help="Put no jobs of schedules; beats elsewhere do.")
 @click.option("--supervised", is_flag=True, hidden=True)
 @click.option("--hush", is_flag=True, hidden=True)
 def worker(
@@ -79,10 +101,11 @@ def worker(
     SIGTERM or Ctrl-C stops it gently: running jobs have the --grace time to end, and what has not begun is handed
     back at once. A second one stops it now.
     """
-    path = _chosen(path, app_path)
+    path = chosen_path(path, app_path)
     narrator = Narrator(quiet)
     if processes is not None:
-        sys.exit(_supervise(path, processes, options, narrator))
+        workers = Crew("worker", as_arguments(options), processes)
+        sys.exit(supervise(path, [workers], narrator, until_empty=options["until_empty"]))
     try:
         app, worker = _made(path, options)
     except WorklistError as error:
@@ -94,7 +117,8 @@ def worker(
     sys.exit(_serve(app, worker, path, options, narrator, supervised))
 
 
-def _chosen(path: str | None, app_path: str | None) -> str:
+def chosen_path(path: str | None, app_path: str | None) -> str:
+    """Return where the app is: as the argument, the option or pyproject.toml say. Raises UsageError where none does."""
     if path is not None and app_path is not None and path != app_path:
         raise click.UsageError(f"two apps were named, {path} and {app_path}; expected one")
     chosen = path or app_path or configured_path()
@@ -103,19 +127,7 @@ def _chosen(path: str | None, app_path: str | None) -> str:
     return chosen
 
 
-# -- several processes --------------------------------------------------------------------------------------------
-
-
-def _supervise(path: str, processes: int, options: dict[str, Any], narrator: Narrator) -> int:
-    command = [sys.executable, "-m", "worklist", "worker", path, *_as_arguments(options), "--supervised"]
-    if narrator.quiet:
-        command.append("--quiet")
-    narrator.news("parent", f"pid {os.getpid()} starts {processes} workers of {path}")
-    supervisor = Supervisor(command, processes, narrator.say, hush=["--hush"], until_empty=options["until_empty"])
-    return supervisor.run()
-
-
-def _as_arguments(options: dict[str, Any]) -> list[str]:
+def as_arguments(options: dict[str, Any]) -> list[str]:
     """Return options as a command line has them."""
     arguments = []
     for name, value in options.items():
@@ -133,14 +145,15 @@ def _as_arguments(options: dict[str, Any]) -> list[str]:
 def _made(path: str, options: dict[str, Any]) -> tuple[Worklist, Worker]:
     app = load_app(path)
     refuse_private(app)
-    return app, app.make_worker(**options)
+    others = {name: value for name, value in options.items() if name != "no_beat"}
+    return app, app.make_worker(**others, beat=not options["no_beat"])
 
 
 def _serve(
     app: Worklist, worker: Worker, path: str, options: dict[str, Any], narrator: Narrator, supervised: bool
 ) -> int:
     narrator.listen(app)
-    _show_log(narrator)
+    show_log(narrator)
     begun = time.monotonic()
     with app, stop_on_signals(worker):
         if supervised:
@@ -176,7 +189,7 @@ class _LogLines(logging.Handler):
         self._narrator.say(record.levelname.lower(), record.getMessage() + more, "yellow")
 
 
-def _show_log(narrator: Narrator) -> None:
+def show_log(narrator: Narrator) -> None:
     """Show Worklist's own log, unless the app has set logging up itself."""
     log = logging.getLogger("worklist")
     if not log.hasHandlers():

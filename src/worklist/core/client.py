@@ -56,8 +56,8 @@ class Client(Records, Protocol):
     def check_queue(self, queue: str) -> None:
         """Raise ConfigError where no task declares this queue."""
 
-    def open_group(self, id: GroupId) -> None:
-        """Make a group that does not end before it is sealed."""
+    def open_group(self, id: GroupId, most: int | None = None) -> None:
+        """Make a group that does not end before it is sealed, with `most` members at most."""
 
     def seal_group(self, id: GroupId) -> None:
         """Let a group end with its last member."""

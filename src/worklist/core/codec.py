@@ -64,18 +64,24 @@ class Codec:
 
     def encode(self, job: Job) -> bytes:
         """Return the job's body."""
-        body = self._encode(job)
-        return body if self._secret is None else _SIGNED + self._sign(body) + body
+        return self.seal(self._encode(job))
 
     def decode(self, body: bytes) -> Job:
         """Return the job in `body`. Raises UndecodableJob where it is damaged or not signed as it should be."""
-        if self._secret is not None:
-            body = self._verified(body)
+        body = self.unseal(body)
         try:
             return self._decode(body)
         except (msgspec.DecodeError, TypeError) as error:
             hint = "; it is signed: this app needs the secret" if body[:1] == _SIGNED else ""
             raise UndecodableJob(f"the stored bytes are no job of this Worklist ({error}){hint}") from None
+
+    def seal(self, data: bytes) -> bytes:
+        """Return bytes with their signature before them; without a secret as they are."""
+        return data if self._secret is None else _SIGNED + self._sign(data) + data
+
+    def unseal(self, data: bytes) -> bytes:
+        """Return what was sealed. Raises UndecodableJob where it is not signed as it should be."""
+        return data if self._secret is None else self._verified(data)
 
     def _sign(self, body: bytes) -> bytes:
         return hmac.digest(self._secret or b"", body, hashlib.sha256)

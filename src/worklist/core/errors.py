@@ -39,6 +39,12 @@ class UnknownTask(WorklistError, LookupError):
     """No task of this name is registered."""
 
 
+class ScheduleUnknown(WorklistError, KeyError):
+    """There is no schedule of this name."""
+
+    __str__ = Exception.__str__  # a KeyError shows its message in quotes
+
+
 class UndecodableJob(WorklistError, ValueError):
     """The stored bytes are no job of this app."""
 

@@ -6,6 +6,7 @@ It knows the registered tasks and the middleware, and neither the broker nor whe
 
 import asyncio
 import contextvars
+import datetime as dt
 import logging
 import threading
 import time
@@ -32,6 +33,7 @@ from .joblog import Capture, JobLog, entry_of, said
 from .outcome import HAND_BACK, NONE, Cancel, Done, Fail, Outcome, Snooze, decide, describe, storable
 from .ports import Lease, Settlement
 from .task import Call, Task, TaskOptions
+from .traversal import Spread, spread_from
 from .workflow import Node, Place
 
 UNKNOWN_TASK_GRACE = 600.0
@@ -80,6 +82,7 @@ class Execution:
         "outcome",
         "progress",
         "seconds",
+        "spread",
         "started",
         "task",
     )
@@ -96,6 +99,7 @@ class Execution:
         self.started = 0.0
         self.followers: list[Job] | None = None
         self.lacks_results = False
+        self.spread: Spread | None = None
         self.job: Job | None = None
         self.task: Task[..., Any] | None = None
         self.options = _NO_OPTIONS
@@ -129,6 +133,8 @@ class Execution:
         if not job.overrides:
             return task.options
         try:
+            if "spread" in job.overrides:
+                self.spread = msgspec.convert(job.overrides["spread"], Spread)
             return task.options.for_run(job.overrides)
         except (TypeError, ValueError) as error:
             raise UndecodableJob(f"the job's own options mean nothing here: {error}") from None
@@ -166,6 +172,8 @@ class Execution:
             else:
                 with self._environment.around(CurrentJob(self)):
                     value = self.task.function(*self.args, **self.kwargs)  # type: ignore[union-attr]
+            if self.spread is not None:
+                value = self._spread_to(value, self.spread)
             self.outcome = _DONE_NONE if value is None else self._done(value)
         except BaseException as error:
             self.fail(error)
@@ -185,6 +193,8 @@ class Execution:
             with around(CurrentJob(self)) if around else nullcontext():
                 async with asyncio.timeout(self.options.timeout) as limit:
                     value = await self.task.function(*self.args, **self.kwargs)  # type: ignore[union-attr]
+            if self.spread is not None:
+                value = self._spread_to(value, self.spread)
             self.outcome = _DONE_NONE if value is None else self._done(value)
         except TimeoutError as error:
             self.fail(TimeLimitExceeded() if limit is not None and limit.expired() else error)
@@ -261,6 +271,13 @@ class Execution:
             self.write_log(entry_of(record))
 
     # -- how it ends ------------------------------------------------------------------------------------------
+
+    def _spread_to(self, value: Any, step: Spread) -> list[Any]:
+        """Have the neighbours that the job of a search has found visited."""
+        node = self.args[0] if self.args else next(iter(self.kwargs.values()))
+        found, jobs = spread_from(self.task, self.job, step, value, node)  # type: ignore[arg-type]
+        self.followers = [*(self.followers or ()), *jobs]
+        return found
 
     def _done(self, value: Any) -> Done:
         try:
@@ -340,6 +357,12 @@ class CurrentJob:
     def attempt(self) -> int:
         """Which attempt this is, from 1."""
         return self._execution.lease.attempt
+
+    @property
+    def scheduled(self) -> dt.datetime | None:
+        """The moment for which it was meant, in UTC: the fire time of its schedule, or its `eta`; else None."""
+        eta = self._execution.job.eta if self._execution.job else None
+        return None if eta is None else dt.datetime.fromtimestamp(eta, dt.UTC)
 
     @property
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -191,7 +191,8 @@ class Broker(Protocol):
         """Write down how leases ended, in one transaction. A lease that is no longer ours is ignored.
 
         With a job that has ended, in the same transaction: its lane and its group are told, its followers are put,
-        the jobs that waited for it are due or cancelled. Followers of a group that was called off are not put.
+        the jobs that waited for it are due or cancelled. Followers of a group that was called off, or is full, are
+        not put.
         """
 
     def exchange(
@@ -235,8 +236,12 @@ class Broker(Protocol):
 class Groups(Protocol):
     """Groups as wholes. Their members are jobs like others, and name the group."""
 
-    def open_group(self, id: GroupId) -> None:
-        """Make a group, if there is none, that does not end before it is sealed."""
+    def open_group(self, id: GroupId, most: int | None = None) -> None:
+        """Make a group, if there is none, that does not end before it is sealed.
+
+        Of followers that are members of it, no more are put than make `most` members; a key that is held takes no
+        room.
+        """
 
     def seal_group(self, id: GroupId) -> None:
         """Let the group end with its last member; members may still add others while they run."""
@@ -273,17 +278,20 @@ class Schedules(Protocol):
     def schedules(self) -> list[Schedule]:
         """Return all schedules, by name."""
 
-    def save_schedule(self, schedule: Schedule) -> None:
-        """Add a schedule, or change the one of its name."""
+    def save_schedule(self, schedule: Schedule, seen: Schedule | None) -> bool:
+        """Store a schedule in the place of `seen`, the one of its name as it was read; None: there was none.
+
+        Only where that is still so, for nobody to undo what another has done meanwhile; return whether it was.
+        """
 
     def delete_schedule(self, name: str) -> bool:
         """Remove a schedule; return whether it was there."""
 
-    def tick(self, schedule: Schedule, due: float, jobs: Sequence[Job]) -> bool:
-        """Put `jobs` and save `schedule`, whose next fire time has moved on, in one transaction.
+    def tick(self, seen: Schedule, due: float, last: float | None, jobs: Sequence[Job]) -> list[JobId] | None:
+        """Put `jobs`, and note when the schedule is due next and which tick was the last, in one transaction.
 
-        Only where the stored schedule is still due at `due`, so that of many beats one puts the jobs; return whether
-        it was this one.
+        Only where the stored schedule is still `seen`, so that of many beats one puts the jobs. Returns what `put`
+        returns; None where another beat was faster, or the schedule has changed.
         """
 
 

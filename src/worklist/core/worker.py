@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from .beat import Beat
 from .errors import BrokerError, BrokerUnavailable
 from .events import (
     BrokerTrouble,
@@ -79,8 +80,10 @@ class Worker:
         executors: Mapping[Kind, Executor],
         options: WorkerOptions,
         events: EventBus,
+        beat: Beat | None = None,
     ) -> None:
         self._broker = broker
+        self._beat = beat
         self._environment = environment
         self._executors = executors
         self._options = options
@@ -123,6 +126,8 @@ class Worker:
             threading.Thread(target=self._watch, name="worklist-watcher", daemon=True),
             threading.Thread(target=keeper.run, name="worklist-keeper", daemon=True),
         ]
+        if self._beat is not None:
+            self._beat.start()
         for helper in helpers:
             helper.start()
         self._events.emit(WorkerStarted(self.id))
@@ -136,6 +141,8 @@ class Worker:
         finally:
             sys.setswitchinterval(switching)
             keeper.stop()
+            if self._beat is not None:
+                self._beat.stop()
             self._end(helpers)
         return WorkerReport(self.processed, self._recycle)
 
@@ -380,6 +387,8 @@ class Worker:
         while any(helper.is_alive() for helper in helpers) and time.monotonic() < end:
             self._broker.wake()
             helpers[0].join(timeout=0.02)
+        if self._beat is not None:
+            self._beat.join(max(0.0, end - time.monotonic()))
         try:
             self._broker.goodbye(self.id)
         except BrokerError as error:

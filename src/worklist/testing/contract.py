@@ -22,6 +22,7 @@ from ..core.outcome import Cancel, Done, Fail, Outcome, Snooze
 from ..core.ports import Extended, Filter, Report, Settlement, Store
 from .contract_groups import Callbacks, Followers, GroupsOfJobs, JobsThatWait
 from .contract_lanes import ChangingLanes, Joining, Limits, Turns, WaitingForLanes
+from .contract_schedules import ScheduleContract
 from .contract_tools import (
     DAY,
     LEASE,
@@ -1107,5 +1108,6 @@ class BrokerContract(
     JobsThatWait,
     Callbacks,
     Followers,
+    ScheduleContract,
 ):
     """The promises of a broker that keeps records, as tests; `make_broker` and `plant` are the subclass's."""

@@ -16,6 +16,7 @@ from typing import get_args
 
 import msgspec
 
+from ...core.bounds import within
 from ...core.codec import Codec
 from ...core.errors import ConfigError
 from ...core.job import FOREVER, KEEP_UNRUN, ErrorInfo, GroupId, Job, JobId, JobRecord, JobState
@@ -33,9 +34,11 @@ from ...core.ports import (
     Settlement,
     WorkerInfo,
 )
+from ...core.schedule import Schedule
 from .groups import MemoryGroups, made_at
 from .lanes import MemoryLanes
 from .rows import Row
+from .schedules import MemorySchedules
 
 
 @dataclass(slots=True)
@@ -51,7 +54,7 @@ _Entry = tuple[int, int, int]
 """Of a ready job: minus its priority, its token, and the place that makes the entry valid."""
 
 
-class MemoryBroker:
+class MemoryBroker(MemorySchedules):
     """A Store in memory. `clock` returns unix seconds; tests pass one that they move."""
 
     capabilities = Capabilities(durable=False)
@@ -70,6 +73,7 @@ class MemoryBroker:
         self._keys: dict[str, tuple[JobId, float]] = {}  # key -> (holder, until); 0 until it has finished
         self._paused: set[str] = set()
         self._workers: dict[str, tuple[WorkerInfo, float]] = {}
+        self._schedules: dict[str, Schedule] = {}
         self._lanes = MemoryLanes()
         self._groups = MemoryGroups(self._release_waiting, self._cancel_waiting)
 
@@ -319,8 +323,12 @@ class MemoryBroker:
                 self._requeue(row, now + delay)
 
     def _wanted(self, followers: Sequence[Job]) -> list[Job]:
-        """Return the followers but for those of a group that has been called off."""
-        return [job for job in followers if not self._groups.takes_no_more(job.ties.group if job.ties else None)]
+        """Return the followers but for those that their group does not take: it was called off, or is full."""
+        named = {job.ties.group for job in followers if job.ties is not None and job.ties.group is not None}
+        rooms = {id: self._groups.room(id) for id in named}
+        now = self._clock()
+        bounds = {id: room for id, room in rooms.items() if room is not None}
+        return within(followers, bounds, lambda key: self._holder(key, now) is not None)
 
     def _release_waiting(self, row: Row) -> None:
         """Make a job due that has waited."""
@@ -563,10 +571,10 @@ class MemoryBroker:
 
     # -- groups ---------------------------------------------------------------------------------------------
 
-    def open_group(self, id: GroupId) -> None:
-        """Make a group that does not end before it is sealed."""
+    def open_group(self, id: GroupId, most: int | None = None) -> None:
+        """Make a group that does not end before it is sealed (see Groups.open_group)."""
         with self._changed:
-            self._groups.open(id, self._clock())
+            self._groups.open(id, most, self._clock())
 
     def seal_group(self, id: GroupId) -> None:
         """Let a group end."""
@@ -599,9 +607,14 @@ class MemoryBroker:
         with self._changed:
             self._groups.call_off(id)
             members = [row for row in self._groups.members(id) if not (row.state.finished or row.cancelling)]
-            stopped = sum(self._change(row, "cancel") for row in members)
+            for row in members:
+                if row.state is JobState.RUNNING:
+                    row.cancelling = True
+                else:
+                    self._finish(row, JobState.CANCELLED, self._clock(), keep=KEEP_UNRUN)
+            self._groups.follow(self._clock())
             self._notify()
-            return stopped
+            return len(members)
 
     # -- lanes ----------------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ class _Group:
     failed: int = 0
     cancelled: int = 0
     open: bool = False
+    most: int | None = None
     collects: bool = False
     called_off: bool = False
     ended: float | None = None
@@ -65,10 +66,18 @@ class MemoryGroups:
         """Return a group, made where there is none."""
         return self._groups.setdefault(id, _Group(id, now))
 
-    def open(self, id: GroupId, now: float) -> None:
-        """Make a group that does not end before it is sealed."""
+    def open(self, id: GroupId, most: int | None, now: float) -> None:
+        """Make a group that does not end before it is sealed, with `most` members at most."""
         if id not in self._groups:
-            self.find(id, now).open = True
+            group = self.find(id, now)
+            group.open, group.most = True, most
+
+    def room(self, id: GroupId) -> float | None:
+        """Return how many more members a group takes; None: any number."""
+        group = self._groups.get(id)
+        if self.takes_no_more(id):
+            return 0
+        return None if group is None or group.most is None else group.most - group.total
 
     def seal(self, id: GroupId) -> None:
         """Let a group end with its last member."""
@@ -87,9 +96,9 @@ class MemoryGroups:
             how = "was called off" if self._groups[id].called_off else "has ended"
             raise GroupEnded(f"group {id} {how}, so nothing can be added to it; make a new group")
 
-    def takes_no_more(self, id: GroupId | None) -> bool:
+    def takes_no_more(self, id: GroupId) -> bool:
         """Return whether a group has ended or was called off."""
-        group = self._groups.get(id or "")
+        group = self._groups.get(id)
         return group is not None and (group.ended is not None or group.called_off)
 
     def join(self, row: Row, id: GroupId, now: float) -> None:

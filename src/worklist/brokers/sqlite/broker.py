@@ -15,11 +15,12 @@ import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from sqlite3 import Connection, Cursor
+from sqlite3 import Connection
 from typing import Any
 
 import msgspec
 
+from ...core.bounds import within
 from ...core.codec import Codec
 from ...core.job import FOREVER, KEEP_UNRUN, GroupId, Job, JobId, Progress
 from ...core.lane import LaneLimits
@@ -46,6 +47,7 @@ from .rows import (
     place_of,
     tied_of,
 )
+from .schedules import SqliteSchedules
 
 _ROWS = 50
 """How many jobs one INSERT carries at most."""
@@ -56,7 +58,7 @@ _LANE, _GROUP = 12, 13
 Row = tuple[Any, ...]
 
 
-class SqliteBroker(SqliteInspector):
+class SqliteBroker(SqliteInspector, SqliteSchedules):
     """A Store on one file. `clock` returns unix seconds; tests pass one that they move."""
 
     capabilities = Capabilities()
@@ -318,13 +320,9 @@ class SqliteBroker(SqliteInspector):
 
     def _in_turn(self, db: Connection, queue: str, limit: int, now: float) -> list[Row]:
         """Return the next jobs of a queue, its lanes served by turn."""
-
-        def begin() -> Cursor:
-            return db.execute(SQL["due"], (queue, -1))
-
         expire = functools.partial(self._expire_due, db, now)
         while True:
-            due = self._lanes.serve(db, queue, limit, now, begin, expire)
+            due = self._lanes.serve(db, queue, limit, now, expire)
             if due is None:
                 return self._due(db, queue, limit, now)
             if due:
@@ -549,10 +547,14 @@ class SqliteBroker(SqliteInspector):
         }
 
     def _wanted(self, db: Connection, followers: Sequence[Job], now: float) -> list[Job]:
-        """Return the followers but for those of a group that has been called off."""
+        """Return the followers but for those that their group does not take: it was called off, or is full."""
         named = {job.ties.group for job in followers if job.ties is not None and job.ties.group is not None}
-        closed = {id for id in named if self._groups.find(db, id, now)[1:] != (None, False)}
-        return [job for job in followers if job.ties is None or job.ties.group not in closed]
+        bounds = self._groups.bounds(db, named) if named else {}
+        return within(followers, bounds, lambda key: self._is_held(db, key, now)) if bounds else [*followers]
+
+    def _is_held(self, db: Connection, key: str, now: float) -> bool:
+        holder = db.execute(SQL["holder"], (key,)).fetchone()
+        return holder is not None and not (holder[1] and holder[1] <= now)
 
     def report(self, reports: Sequence[Report]) -> None:
         """Note what running jobs say of themselves."""

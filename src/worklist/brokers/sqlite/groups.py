@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from sqlite3 import Connection
 from typing import Any, NamedTuple
 
+import msgspec
+
 from ...core.errors import GroupEnded
 from ...core.job import KEEP_UNRUN, ErrorInfo, GroupId, Job, JobId
 from ...core.outcome import PREDECESSOR_FAILED, predecessor_failed, why_group, why_job
@@ -16,7 +18,7 @@ from ...core.ports import GroupRecord
 from .. import sql
 from . import rows
 from .lanes import SqliteLanes
-from .rows import CANCELLED, DELAYED, FAILED, FOLLOWED, GROUP, IN_LANE, READY, SUCCEEDED, WAITING
+from .rows import CANCELLED, DELAYED, FAILED, FOLLOWED, GROUP, IN_LANE, NOWHERE, READY, SUCCEEDED, WAITING
 
 SQL = sql.load_statements("sqlite", "groups.sql")
 _COUNTERS = {SUCCEEDED: 0, FAILED: 1}
@@ -63,6 +65,10 @@ class SqliteGroups:
     def join(self, db: Connection, members: Counter[int]) -> None:
         """Count new members, by the number of their group."""
         db.executemany(SQL["join"], [(count, seq) for seq, count in members.items()])
+
+    def bounds(self, db: Connection, ids: Iterable[GroupId]) -> dict[GroupId, float]:
+        """Return how many more members those of these groups take that do not take any number."""
+        return dict(db.execute(SQL["bounds"], (msgspec.json.encode([*ids]).decode(),)).fetchall())
 
     def collect(self, db: Connection, seq: int) -> None:
         """Have the results of a group's members kept until the job that waits for them has ended."""
@@ -128,7 +134,7 @@ class SqliteGroups:
         ).fetchall():
             cause = by_place[after]
             if not (cause.succeeded or self._runs_anyway(body)):
-                error = predecessor_failed(cause.reason, now)
+                error = predecessor_failed(cause.reason or self._unknown(body), now)
                 rows.end(db, seq, id, key, CANCELLED, rows.with_error(None, error), now)
                 cancelled.append(End(seq, id, task, tied, grp, CANCELLED, None, error))
                 continue
@@ -147,17 +153,19 @@ class SqliteGroups:
         ties = self._decode(body).ties
         return ties is not None and ties.when == "all"
 
+    def _unknown(self, body: bytes) -> str:
+        ties = self._decode(body).ties
+        return f"job {ties.after if ties else None} is not known any more, or nothing was to follow it"
+
     def wait_for(self, db: Connection, job: Job, now: float) -> tuple[int, Cause | None]:
         """Return what a job that is being put is to wait for, and how that ended where it has ended already."""
         ties = job.ties
         assert ties is not None and ties.after is not None  # noqa: PT018, S101
         if ties.after.startswith("g"):
             return self._wait_for_group(db, ties.after, ties.takes, now)
-        place = rows.place_or_nowhere(ties.after)
-        row = db.execute(SQL["waited_for"], (place, ties.after)).fetchone()
+        row = db.execute(SQL["waited_for"], (rows.place_or_nowhere(ties.after), ties.after)).fetchone()
         if row is None or not row[4] & FOLLOWED:
-            reason = f"job {ties.after} is not known any more, or nothing was to follow it"
-            return place, Cause(place, False, None, reason)
+            return NOWHERE, Cause(NOWHERE, False, None, "")  # each that waits there knows for whom
         seq, id, task, state, tied, grp, result = row
         if state < SUCCEEDED:
             return seq, None
@@ -205,11 +213,12 @@ class SqliteGroups:
     def prune(self, db: Connection, limit: int, now: float) -> int:
         """Remove groups that ended long ago, with the members that were kept for them; return how many jobs."""
         removed = 0
-        for seq, collects in db.execute(SQL["outdated"], (now - KEEP_UNRUN, limit)).fetchall():
+        for seq, id, collects in db.execute(SQL["outdated"], (now - KEEP_UNRUN, limit)).fetchall():
             dropped = db.execute(SQL["drop_members"], (seq, limit - removed)).rowcount if collects else 0
             removed += dropped
             if removed >= limit:
                 break
+            db.execute(SQL["drop_keys"], (id,))
             db.execute(SQL["drop"], (seq,))
         return removed
 

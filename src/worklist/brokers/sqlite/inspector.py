@@ -146,6 +146,7 @@ class SqliteInspector:
         if state == RUNNING:
             return False
         if state in _NOT_BEGUN:
+            rows.end(db, seq, id, key, CANCELLED, None, now)
             self._groups.ended_without_worker(db, [seq], CANCELLED, now)
         db.execute(SQL["delete"], (seq,))
         if key is not None:
@@ -170,19 +171,18 @@ class SqliteInspector:
             with self._file.transaction() as db:
                 found = db.execute(SQL["purgeable"], (queue, str([*CODES[state]]))).fetchall()
                 if not state.finished:
-                    self._cancel_tied(db, [(seq, id, key) for seq, id, key, tied in found if tied > LANE])
+                    self._end_tied(db, [row for row in found if row[3] > LANE], self._clock())
                 db.executemany(SQL["delete"], [(seq,) for seq, *_ in found])
                 db.executemany(SQL["free_key"], [(key, id) for _, id, key, _ in found if key is not None])
             removed += len(found)
             if not found:
                 return removed
 
-    def _cancel_tied(self, db: Connection, jobs: Sequence[tuple[int, JobId, str | None]]) -> None:
+    def _end_tied(self, db: Connection, tied: Sequence[tuple[Any, ...]], now: float) -> None:
         """End jobs that are about to be removed, all of them before others hear of it: some may wait for each other."""
-        now = self._clock()
-        for seq, id, key in jobs:
+        for seq, id, key, _ in tied:
             rows.end(db, seq, id, key, CANCELLED, None, now)
-        self._groups.ended_without_worker(db, [seq for seq, *_ in jobs], CANCELLED, now)
+        self._groups.ended_without_worker(db, [seq for seq, *_ in tied], CANCELLED, now)
 
     def pause(self, queue: str, paused: bool) -> None:
         """Pause or resume a queue."""
@@ -190,9 +190,9 @@ class SqliteInspector:
 
     # -- groups ---------------------------------------------------------------------------------------------
 
-    def open_group(self, id: GroupId) -> None:
-        """Make a group that does not end before it is sealed."""
-        self._file.write(groups.SQL["open"], (id, self._clock()))
+    def open_group(self, id: GroupId, most: int | None = None) -> None:
+        """Make a group that does not end before it is sealed (see Groups.open_group)."""
+        self._file.write(groups.SQL["open"], (id, self._clock(), most))
 
     def seal_group(self, id: GroupId) -> None:
         """Let a group end."""

@@ -5,8 +5,7 @@ served. A lane that may do nothing now is closed there, out of the index that le
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from sqlite3 import Connection, Cursor
+from sqlite3 import Connection
 from typing import Any, NamedTuple
 
 import msgspec
@@ -30,22 +29,19 @@ class Left(NamedTuple):
 
 
 class _Reader:
-    """A query that is begun when the first of its rows is wanted."""
+    """Reads the due jobs of one line in steps. No query stays open, since each open one would be compiled anew."""
 
-    def __init__(self, begin: Callable[[], Cursor]) -> None:
-        self._begin = begin
-        self._cursor: Cursor | None = None
+    def __init__(self, db: Connection, statement: str, *of: str) -> None:
+        self._db = db
+        self._statement = statement
+        self._of = of
+        self._read = 0
 
     def fetch(self, count: int) -> list[Row]:
         """Return the next rows."""
-        if self._cursor is None:
-            self._cursor = self._begin()
-        return self._cursor.fetchmany(count)
-
-    def close(self) -> None:
-        """End the query, since rows that it would read are about to change."""
-        if self._cursor is not None:
-            self._cursor.close()
+        rows = self._db.execute(self._statement, (*self._of, count, self._read)).fetchall()
+        self._read += len(rows)
+        return rows
 
 
 class SqliteLanes:
@@ -99,12 +95,11 @@ class SqliteLanes:
         queue: str,
         limit: int,
         now: float,
-        plain: Callable[[], Cursor],
         expire: Callable[[Sequence[Row]], None],
     ) -> list[Row] | None:
-        """Take up to `limit` due rows of a queue, its lanes and the `plain` ones by turn; None where it has no lanes.
+        """Take up to `limit` due rows of a queue, its lanes and the jobs in none by turn; None where it has no lanes.
 
-        `plain` opens a cursor over the jobs that are in no lane; `expire` is given the rows that are too late.
+        `expire` is given the rows that are too late.
         """
         turns = db.execute(SQL["open_turns"], (queue, limit)).fetchall()
         if not turns:
@@ -118,14 +113,11 @@ class SqliteLanes:
             late.append(row)
             return True
 
-        readers = [_Reader(plain)]
-        readers += [_Reader(partial(db.execute, SQL["due_in_lane"], (name, queue))) for name, *_ in turns]
-        lines = [Line(PLAIN, plain_at, None, now, readers[0].fetch)]
-        for (name, turn, *facts), reader in zip(turns, readers[1:], strict=True):
+        lines = [Line(PLAIN, plain_at, None, now, _Reader(db, SQL["due_in_none"], queue).fetch)]
+        for name, turn, *facts in turns:
+            reader = _Reader(db, SQL["due_in_lane"], name, queue)
             lines.append(Line(name, turn, _lane(name, *facts), now, reader.fetch))
         taken, at = serve(lines, limit, at, is_late)
-        for reader in readers:
-            reader.close()
         self._note_served(db, queue, lines, at, now)
         if late:
             expire(late)
@@ -133,10 +125,11 @@ class SqliteLanes:
 
     def _note_served(self, db: Connection, queue: str, lines: Sequence[Line[Row]], at: float, now: float) -> None:
         db.execute(SQL["save_round"], (queue, at, lines[0].turn))
+        lanes = [line.lane for line in lines[1:] if line.lane is not None and line.taken]
         for line in lines[1:]:
             if line.lane is not None and line.taken:
                 line.lane.spend(line.taken, now)
-                self._save(db, line.lane)
+        db.executemany(SQL["save_lane"], map(_row, lanes))
         served = [line for line in lines[1:] if line.looked_at]
         db.executemany(SQL["leave_turn"], [(line.name, queue) for line in served if line.is_empty])
         db.executemany(SQL["move_turn"], [(line.turn, line.name, queue) for line in served if not line.is_empty])
@@ -145,9 +138,14 @@ class SqliteLanes:
 
     def leave(self, db: Connection, left: Mapping[str, Left], now: float) -> None:
         """Free the places of jobs that are leased no longer, and open the lanes that were at their ceiling."""
-        for name, lane in self._load(db, left).items():
+        if not left:
+            return
+        lanes = self._load(db, left)
+        for name, lane in lanes.items():
             lane.give_back(*left[name])
-            self._save_changed(db, lane, now)
+        db.executemany(SQL["save_lane"], map(_row, lanes.values()))
+        limited = [lane for lane in lanes.values() if lane.limits.concurrency is not None or left[lane.name].unused]
+        db.executemany(SQL["set_opens"], [(lane.opens(now), lane.name) for lane in limited])
 
     # -- for people -----------------------------------------------------------------------------------------
 
@@ -171,9 +169,7 @@ class SqliteLanes:
         return {row[0]: _lane(*row) for row in db.execute(SQL["some_lanes"], (wanted,))}
 
     def _save(self, db: Connection, lane: Lane) -> None:
-        limits = lane.limits
-        row = (lane.name, limits.rate, limits.burst, limits.concurrency, lane.weight, lane.pinned, lane.paused)
-        db.execute(SQL["save_lane"], (*row, lane.running, lane.spent))
+        db.execute(SQL["save_lane"], _row(lane))
 
     def _save_changed(self, db: Connection, lane: Lane, now: float) -> None:
         """Save a lane that may open or close by it."""
@@ -187,6 +183,12 @@ def lanes_of(rows: Iterable[Row], ready: Mapping[str, int]) -> list[Lane]:
     for lane in lanes:
         lane.queued = ready.get(lane.name, 0)
     return lanes
+
+
+def _row(lane: Lane) -> Row:
+    limits = lane.limits
+    facts = (lane.name, limits.rate, limits.burst, limits.concurrency, lane.weight, lane.pinned, lane.paused)
+    return (*facts, lane.running, lane.spent)
 
 
 def _lane(

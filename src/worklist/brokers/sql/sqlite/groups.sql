@@ -1,11 +1,16 @@
 -- name: group
 SELECT seq, ended, called_off FROM groups WHERE id = ?;
 
+-- name: bounds
+-- Of groups, how many more members they take: none where they have ended or were called off.
+SELECT id, CASE WHEN ended IS NOT NULL OR called_off THEN 0 ELSE most - total END FROM groups
+WHERE id IN (SELECT value FROM json_each(?)) AND (most IS NOT NULL OR ended IS NOT NULL OR called_off);
+
 -- name: add_group
 INSERT INTO groups (id, created) VALUES (?, ?);
 
 -- name: open
-INSERT INTO groups (id, created, open) VALUES (?, ?, 1) ON CONFLICT (id) DO NOTHING;
+INSERT INTO groups (id, created, open, most) VALUES (?, ?, 1, ?) ON CONFLICT (id) DO NOTHING;
 
 -- name: seal
 UPDATE groups SET open = 0 WHERE id = ? AND open = 1;
@@ -85,11 +90,15 @@ SELECT result FROM jobs WHERE grp = (SELECT seq FROM groups WHERE id = ?) ORDER 
 
 -- name: outdated
 -- Groups that ended long ago, and for which nobody waits any more.
-SELECT seq, collects FROM groups WHERE ended <= ?1
+SELECT seq, id, collects FROM groups WHERE ended <= ?1
 AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.after = -groups.seq AND state < 3) ORDER BY ended LIMIT ?2;
 
 -- name: drop_members
 DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE grp = ? AND state > 2 LIMIT ?);
+
+-- name: drop_keys
+-- Of the nodes of a search: they begin with the id of its group.
+DELETE FROM keys WHERE key >= ?1 || ':' AND key < ?1 || ';';
 
 -- name: drop
 DELETE FROM groups WHERE seq = ?;

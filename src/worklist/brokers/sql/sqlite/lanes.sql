@@ -36,7 +36,11 @@ WHERE turns.queue = ? AND opens = 0 ORDER BY turns.turn, turns.lane LIMIT ?;
 
 -- name: due_in_lane
 SELECT id, seq, body, attempt + 1, lost, tied, key, expires, given FROM jobs
-WHERE state = -1 AND lane = ? AND queue = ? ORDER BY rank, seq;
+WHERE state = -1 AND lane = ? AND queue = ? ORDER BY rank, seq LIMIT ? OFFSET ?;
+
+-- name: due_in_none
+SELECT id, seq, body, attempt + 1, lost, tied, key, expires, given FROM jobs
+WHERE state = 0 AND queue = ? ORDER BY rank, seq LIMIT ? OFFSET ?;
 
 -- name: round
 SELECT turn, plain FROM rounds WHERE queue = ?;

@@ -53,6 +53,7 @@ CREATE TABLE groups (
     failed    INTEGER NOT NULL DEFAULT 0,
     cancelled INTEGER NOT NULL DEFAULT 0,   -- or expired
     open      INTEGER NOT NULL DEFAULT 0,   -- members may still come from outside
+    most      INTEGER,                      -- how many members it takes; NULL: any number
     collects  INTEGER NOT NULL DEFAULT 0,   -- results are kept for the job that waits for them
     called_off INTEGER NOT NULL DEFAULT 0,
     ended     REAL
@@ -62,5 +63,6 @@ CREATE INDEX groups_ended ON groups (ended) WHERE ended IS NOT NULL;
 CREATE TABLE schedules (
     name  TEXT PRIMARY KEY,
     due   REAL NOT NULL,                    -- the next fire time; infinite: never, as when it is paused
+    last  REAL,                             -- the last one that gave a job
     body  BLOB NOT NULL
 ) WITHOUT ROWID;

@@ -1,0 +1,58 @@
+"""The command ``worklist beat``: a beat without a worker, for where no worker carries one."""
+
+import os
+import sys
+
+import click
+
+from ..app import Worklist, stop_on_signals
+from ..core.beat import Beat
+from ..core.errors import WorklistError
+from ..supervisor import CANNOT_START, obey_parent
+from .load import load_app, refuse_private
+from .narrator import Narrator
+from .render import say_error, without_password
+from .worker_command import chosen_path, show_log
+
+
+@click.command()
+@click.argument("path", required=False, metavar="[MODULE:APP]")
+@click.option("--app", "app_path", metavar="MODULE:APP", help="The same, as an option.")
+@click.option("--quiet", is_flag=True, help="Say nothing but trouble.")
+@click.option("--supervised", is_flag=True, hidden=True)
+@click.option("--hush", is_flag=True, hidden=True)
+def beat(path: str | None, app_path: str | None, quiet: bool, supervised: bool, hush: bool) -> None:
+    """Put the jobs of the schedules of an app until stopped.
+
+    Every worker does so too, unless it was started with --no-beat. Any number of beats may run: a tick gives one job.
+    """
+    path = chosen_path(path, app_path)
+    narrator = Narrator(quiet)
+    try:
+        app, made = _made(path)
+    except WorklistError as error:
+        if not supervised:
+            raise
+        if not hush:
+            say_error(str(error))
+        sys.exit(CANNOT_START)
+    _serve(app, made, path, narrator, supervised)
+
+
+def _made(path: str) -> tuple[Worklist, Beat]:
+    app = load_app(path)
+    refuse_private(app)
+    return app, app.make_beat()
+
+
+def _serve(app: Worklist, made: Beat, path: str, narrator: Narrator, supervised: bool) -> None:
+    narrator.listen(app)
+    show_log(narrator)
+    with app, stop_on_signals(made):
+        if supervised:
+            obey_parent(made.stop)
+        number = len(app.schedules)
+        schedules = f"{number} schedule" + "s" * (number != 1)
+        narrator.news("beat", f"pid {os.getpid()} puts {schedules} of {path} on {without_password(app.url)}")
+        made.run()
+    narrator.news("ended", f"pid {os.getpid()} puts no more")
