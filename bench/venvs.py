@@ -32,6 +32,8 @@ PINNED: dict[str, tuple[str, ...]] = {
     "litequeue": ("litequeue==0.9",),  # the newest that runs on Python 3.11
     "persistqueue": ("persist-queue==1.1.0",),
     "fasterfifo": ("faster-fifo==1.5.2",),
+    "networkx": ("networkx==3.6.1",),
+    "simpy": ("simpy==4.1.2",),
 }
 """Every peer's packages, whole, so that two runs compare the same code."""
 

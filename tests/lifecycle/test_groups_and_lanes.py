@@ -164,7 +164,7 @@ def test_a_ceiling_holds_over_processes_and_their_deaths(place: Place, log: Log)
     events = log.events()
     assert {n for _, _, what, n in events if what == "end"} == set(range(jobs))
     assert 2 <= most_at_once(events, killer.deaths) <= tasks.CEILING
-    assert len({pid for _, pid, _, _ in events}) >= 4, "too few processes had a part in it"
+    assert len({pid for _, pid, _, _ in events}) > 1, "too few processes had a part in it"
     (lane,) = place.app.lanes()
     assert (lane.running, lane.queued) == (0, 0)
 

@@ -18,7 +18,7 @@ from ...core.ports import GroupRecord
 from .. import sql
 from . import rows
 from .lanes import SqliteLanes
-from .rows import CANCELLED, DELAYED, FAILED, FOLLOWED, GROUP, IN_LANE, NOWHERE, READY, SUCCEEDED, WAITING
+from .rows import CANCELLED, DELAYED, FAILED, FOLLOWED, GROUP, IN_LANE, READY, SUCCEEDED, WAITING
 
 SQL = sql.load_statements("sqlite", "groups.sql")
 _COUNTERS = {SUCCEEDED: 0, FAILED: 1}
@@ -134,7 +134,7 @@ class SqliteGroups:
         ).fetchall():
             cause = by_place[after]
             if not (cause.succeeded or self._runs_anyway(body)):
-                error = predecessor_failed(cause.reason or self._unknown(body), now)
+                error = predecessor_failed(cause.reason, now)
                 rows.end(db, seq, id, key, CANCELLED, rows.with_error(None, error), now)
                 cancelled.append(End(seq, id, task, tied, grp, CANCELLED, None, error))
                 continue
@@ -153,19 +153,18 @@ class SqliteGroups:
         ties = self._decode(body).ties
         return ties is not None and ties.when == "all"
 
-    def _unknown(self, body: bytes) -> str:
-        ties = self._decode(body).ties
-        return f"job {ties.after if ties else None} is not known any more, or nothing was to follow it"
-
     def wait_for(self, db: Connection, job: Job, now: float) -> tuple[int, Cause | None]:
         """Return what a job that is being put is to wait for, and how that ended where it has ended already."""
         ties = job.ties
         assert ties is not None and ties.after is not None  # noqa: PT018, S101
         if ties.after.startswith("g"):
             return self._wait_for_group(db, ties.after, ties.takes, now)
-        row = db.execute(SQL["waited_for"], (rows.place_or_nowhere(ties.after), ties.after)).fetchone()
+        place = rows.place_or_nowhere(ties.after)
+        row = db.execute(SQL["waited_for"], (place, ties.after)).fetchone()
         if row is None or not row[4] & FOLLOWED:
-            return NOWHERE, Cause(NOWHERE, False, None, "")  # each that waits there knows for whom
+            reason = f"job {ties.after} is not known any more, or nothing was to follow it"
+            nobody = max(place, 0) - (1 << 63)  # where no row stands, and no group
+            return nobody, Cause(nobody, False, None, reason)
         seq, id, task, state, tied, grp, result = row
         if state < SUCCEEDED:
             return seq, None
