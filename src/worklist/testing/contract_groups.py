@@ -628,12 +628,13 @@ class JobsThatWait(Contract):
 
     @needs("group")
     def test_to_wait_for_a_job_nobody_knows_ends_at_once(self, broker: Store) -> None:
-        nobody = a_job()
-        late = [tied(after=nobody.id), tied(after=nobody.id, when="all")]
+        nobody, nor_this = a_job(), a_job()
+        late = [tied(after=nobody.id), tied(after=nobody.id, when="all"), tied(after=nor_this.id)]
         last = tied(after=late[0].id)
         broker.put([tied(), *late, last])
-        assert states(broker, late) == ["cancelled", "queued"]
-        assert f"job {nobody.id} is not known any more" in record(broker, late[0].id).errors[0].message
+        assert states(broker, late) == ["cancelled", "queued", "cancelled"]
+        for job, unknown in ((late[0], nobody), (late[2], nor_this)):
+            assert f"job {unknown.id} is not known any more" in record(broker, job.id).errors[0].message
         assert state(broker, last.id) is JobState.CANCELLED
 
     @needs("group", "delay")

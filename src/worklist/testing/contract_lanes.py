@@ -577,6 +577,15 @@ class ChangingLanes(Contract):
         broker.pause("default", True)
         assert not broker.held_back(["default"])
 
+    @needs("lane", "inspect")
+    def test_nothing_that_was_cancelled_counts_as_held_back(self, broker: Store) -> None:
+        jobs = some_in_lane("a", 2, ONE_AT_A_TIME)
+        broker.put(jobs)
+        lease_one(broker)
+        assert broker.held_back(["default"])
+        broker.change([jobs[1].id], "cancel")
+        assert not broker.held_back(["default"])
+
     @needs("lane")
     def test_a_closed_lane_without_jobs_holds_nothing_back(self, broker: Store) -> None:
         broker.put([in_lane("a", ONE_AT_A_TIME)])

@@ -638,8 +638,13 @@ class MemoryBroker(MemorySchedules):
     def held_back(self, queues: Sequence[str]) -> bool:
         """Return whether only their lanes keep jobs from being leased (see Broker.held_back)."""
         with self._changed:
-            served = [queue for queue in queues if queue not in self._paused]
-            return any(self._lanes.held_back(queue, self._clock()) for queue in served)
+            now = self._clock()
+            lines = [(queue, lane) for queue in queues for lane in self._lanes.not_paused(queue, now)]
+            return any(self._is_ready(queue, lane) for queue, lane in lines if queue not in self._paused)
+
+    def _is_ready(self, queue: str, lane: str) -> bool:
+        heap = self._ready.get((queue, lane), [])
+        return any(self._at(token, place) is not None for _, token, place in heap)
 
 
 class _Ready:

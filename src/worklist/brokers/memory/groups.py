@@ -3,6 +3,7 @@
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ...core.errors import GroupEnded
 from ...core.job import KEEP_UNRUN, ErrorInfo, GroupId, JobState
@@ -51,6 +52,15 @@ class _Group:
             self.cancelled += by
 
 
+class _Known(NamedTuple):
+    """How something ended that a job was put to wait for after its end."""
+
+    after: str
+    succeeded: bool
+    result: bytes | None
+    reason: str
+
+
 class MemoryGroups:
     """Groups by id, and who waits for what. `release` and `cancel` do so to a waiting row."""
 
@@ -61,6 +71,7 @@ class MemoryGroups:
         self._waiting: defaultdict[str, list[Row]] = defaultdict(list)  # what is waited for -> who waits
         self._ends: deque[Row] = deque()
         self._over: deque[_Group] = deque()
+        self._known: deque[_Known] = deque()
 
     def find(self, id: GroupId, now: float) -> _Group:
         """Return a group, made where there is none."""
@@ -113,18 +124,19 @@ class MemoryGroups:
         return row.group is not None and self._groups[row.group].collects
 
     def wait(self, row: Row, parent: Row | None, now: float) -> None:
-        """Have a new row wait for its parent, or for its group; where that has ended already, see to what follows."""
+        """Have a new row wait for its parent, or for its group; where that has ended already, note it for `follow`."""
         after = row.ties.after or ""
         self._waiting[after].append(row)
         if after.startswith("g"):
             group = self.find(after, now)
             if group.ended is not None:
-                self._release_all(after, group.ended_well, None, group.reason, now)
+                self._known.append(_Known(after, group.ended_well, None, group.reason))
         elif parent is None or not parent.ties.followed:
             reason = f"job {after} is not known any more, or nothing was to follow it"
-            self._release_all(after, False, None, reason, now)
+            self._known.append(_Known(after, False, None, reason))
         elif parent.state.finished:
-            self._release_all(after, parent.state is JobState.SUCCEEDED, parent.result, _why(parent, None), now)
+            ok = parent.state is JobState.SUCCEEDED
+            self._known.append(_Known(after, ok, parent.result, _why(parent, None)))
 
     def note_end(self, row: Row) -> None:
         """Note that a row has ended, for `follow`."""
@@ -132,7 +144,9 @@ class MemoryGroups:
 
     def follow(self, now: float) -> None:
         """See to what follows from the ends noted since: a job that is cancelled may be one that others wait for."""
-        while self._ends or self._over:
+        while self._known or self._ends or self._over:
+            while self._known:
+                self._release_all(*self._known.popleft(), now)
             while self._ends:
                 self._count(self._ends.popleft(), now)
             groups, self._over = self._over, deque()

@@ -51,9 +51,9 @@ class MemoryLanes:
         times = [self.all[lane].opens(now) for turns in self._turns.values() for lane in turns]
         return min((at for at in times if at > now), default=math.inf)
 
-    def held_back(self, queue: str, now: float) -> bool:
-        """Return whether a lane that is not paused has a turn in this queue."""
-        return any(self.all[lane].paused <= now for lane in self._turns.get(queue, {}))
+    def not_paused(self, queue: str, now: float) -> list[str]:
+        """Return the lanes with a turn in this queue that are not paused."""
+        return [lane for lane in self._turns.get(queue, {}) if self.all[lane].paused <= now]
 
     def serve(
         self,

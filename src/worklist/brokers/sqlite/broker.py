@@ -236,14 +236,18 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
 
     def _groups_of(self, db: Connection, jobs: Sequence[Job], now: float) -> dict[GroupId, int]:
         """Return the numbers of the groups that jobs are members of. Raises GroupEnded where one takes no more."""
-        numbers = {}
-        for id in {job.ties.group for job in jobs if job.ties is not None and job.ties.group is not None}:
-            numbers[id], ended, called_off = self._groups.find(db, id, now)
-            if ended is not None or called_off:
-                members = [job for job in jobs if job.ties is not None and job.ties.group == id]
-                found = [db.execute(SQL["find_place"], (place_of(job.id), job.id)).fetchone()[0] for job in members]
-                if None in found:
-                    groups.refuse_ended(id, ended, called_off)
+        numbers: dict[GroupId, int] = {}
+        closed: dict[GroupId, tuple[float | None, bool]] = {}
+        for job in jobs:
+            id = job.ties.group if job.ties is not None else None
+            if id is None:
+                continue
+            if id not in numbers:
+                numbers[id], ended, called_off = self._groups.find(db, id, now)
+                if ended is not None or called_off:
+                    closed[id] = (ended, called_off)
+            if id in closed and db.execute(SQL["find_place"], (place_of(job.id), job.id)).fetchone()[0] is None:
+                groups.refuse_ended(id, *closed[id])
         return numbers
 
     def _tied_row(self, job: Job, numbers: dict[GroupId, int], now: float) -> Row:

@@ -33,7 +33,7 @@ LANE, GROUP, FOLLOWED = 1, 2, 4
 """What a job may be tied to, as bits."""
 
 NOWHERE = -(1 << 62)
-"""The place of an id that no row can have, and which is that of no group either."""
+"""Where no row stands, and minus the number of no group."""
 _MAX_PLACE = (1 << 63) - 1000
 
 encode = msgspec.msgpack.Encoder().encode
