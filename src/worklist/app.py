@@ -389,15 +389,15 @@ class Worklist:
 
         A new one is filled in a ``with`` block, which it does not end before: ``with app.group() as g:
         g.add(task.s(1))``. `then` is put exactly once when the last member has ended, and gets their results;
-        with ``when="all"`` also where some did not succeed.
+        with ``when="all"`` also where some did not succeed; ``g.callback`` is its handle.
         """
         handle = GroupHandle(id or new_group_id(), self)
         check_when(when)
         if then is not None:
             check_node(then, "then")
-            self.open_group(handle.id)
             jobs: list[Job] = []
-            then.plan(Place(after=handle.id, when=when), jobs)
+            handle.callback = then.plan(Place(after=handle.id, when=when), jobs).handle
+            self.open_group(handle.id)
             self.put(jobs)
         return handle
 

@@ -34,6 +34,8 @@ class GroupHandle:
     def __init__(self, id: GroupId, client: Client) -> None:
         self.id = id
         self._client = client
+        self.callback: Any = None
+        """The handle of what runs when the group has ended, where ``app.group(then=...)`` has just put it."""
 
     # -- how far it is --------------------------------------------------------------------------------------
 

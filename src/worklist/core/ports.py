@@ -256,7 +256,10 @@ class Groups(Protocol):
         """Return the results of all members in the order in which they were made; None for one that has none."""
 
     def call_off(self, id: GroupId) -> int:
-        """Cancel what has not begun of a group and ask what runs to stop; return how many members that were."""
+        """Cancel what has not begun of a group and ask what runs to stop; return how many members that were.
+
+        The group takes no member any more, and ends with the last one, also if it was open.
+        """
 
 
 class Lanes(Protocol):

@@ -129,7 +129,7 @@ class MemoryBroker(MemorySchedules):
         """Make the lane and the group that a job names, where they do not exist."""
         ties = job.ties
         if ties is not None and ties.lane is not None:
-            self._lanes.declare(ties.lane, ties.limits or LaneLimits())
+            self._lanes.declare(ties.lane, ties.limits)
         if ties is not None and ties.group is not None:
             self._groups.find(ties.group, now)
         if ties is not None and ties.after is not None and ties.after.startswith("g"):

@@ -226,7 +226,8 @@ class MemoryGroups:
         """Note that a group was cancelled as a whole."""
         group = self._groups.get(id)
         if group is not None and group.ended is None:
-            group.called_off = True
+            group.called_off, group.open = True, False
+            self._over.append(group)
 
     def prune(self, limit: int, now: float) -> list[Row]:
         """Forget groups that ended long ago; return the members that were kept for them."""

@@ -30,10 +30,10 @@ class MemoryLanes:
         self._turns: dict[str, dict[str, float]] = {}  # queue -> lane -> turn
         self._rounds: dict[str, tuple[float, float]] = {}  # queue -> where turns stand, turn of jobs in no lane
 
-    def declare(self, name: str, limits: LaneLimits) -> None:
-        """Note what a task declares of a lane."""
-        lane = self.all.setdefault(name, Lane(name=name, limits=limits))
-        if not lane.pinned:
+    def declare(self, name: str, limits: LaneLimits | None) -> None:
+        """Note what a task declares of a lane; who declares nothing changes nothing."""
+        lane = self.all.setdefault(name, Lane(name=name))
+        if limits is not None and not lane.pinned:
             lane.limits = limits
 
     def line_up(self, lane: str, queue: str, limits: LaneLimits) -> None:

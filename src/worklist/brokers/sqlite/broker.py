@@ -229,8 +229,10 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
         self._lanes.line_up(db, {(row[_LANE], row[2]) for row in tied if row[4] == IN_LANE}, now)
 
     def _declare_lanes(self, db: Connection, jobs: Sequence[Job], now: float) -> None:
-        ties = [job.ties for job in jobs if job.ties is not None]
-        declared = {it.lane: it.limits or LaneLimits() for it in ties if it.lane is not None}
+        declared: dict[str, LaneLimits | None] = {}
+        for job in jobs:
+            if job.ties is not None and job.ties.lane is not None:
+                declared[job.ties.lane] = job.ties.limits or declared.get(job.ties.lane)
         if declared:
             self._lanes.declare(db, declared, now)
 

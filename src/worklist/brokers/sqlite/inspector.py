@@ -234,6 +234,7 @@ class SqliteInspector:
                 self._groups.ended_without_worker(
                     db, [seq for seq, _, state, _ in batch if state != RUNNING], CANCELLED, self._clock()
                 )
+                self._groups.end_where_over(db, [found[0][0]], self._clock())
             cancelled += len(batch)
             if len(batch) < _BATCH:
                 break

@@ -74,7 +74,7 @@ SELECT COUNT(*) FROM leases, json_each(leases.jobs) AS held JOIN jobs ON jobs.se
 WHERE jobs.grp = ? AND jobs.state = 2 AND jobs.number = leases.number;
 
 -- name: call_off
-UPDATE groups SET called_off = 1 WHERE id = ? AND ended IS NULL;
+UPDATE groups SET called_off = 1, open = 0 WHERE id = ? AND ended IS NULL;
 
 -- name: unfinished
 SELECT seq, id, state, key FROM jobs
