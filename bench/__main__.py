@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import local, report, rows, table, venvs
+from bench import before, composition, local, report, rows, table, venvs
 from bench.harness import run_case
 from bench.rows import QUICK, Case, Scale, choose
 
@@ -23,11 +23,16 @@ class Suite:
     peers: tuple[str, ...]
     cases: Callable[[Scale], list[Case]]
     details: Callable[[report.Report], str]
+    summary: table.Summary | None = None
+    """What the READMEs show of it."""
 
 
 SUITES = {
-    "embedded": Suite(rows.ROWS, rows.PEERS, rows.all_cases, table.details),
+    "embedded": Suite(rows.ROWS, rows.PEERS, rows.all_cases, table.details, table.summary),
     "local": Suite(local.ROWS, local.PEERS, local.all_cases, local.details),
+    "composition": Suite(
+        composition.ROWS, composition.PEERS, composition.all_cases, composition.details, composition.summary
+    ),
 }
 
 
@@ -36,15 +41,16 @@ def main() -> None:
     suite = SUITES[arguments.suite]
     out: Path = arguments.out / f"{arguments.suite}.json"
     if arguments.publish:
-        print("tables put into:", ", ".join(table.publish(report.load(out), venvs.HERE.parent)) or "no file")
+        _publish(arguments.suite, report.load(out))
         return
     scale = QUICK if arguments.quick else Scale()
     scale = replace(scale, jobs=arguments.jobs or scale.jobs)
-    cases = choose(suite.cases(scale), arguments.rows, _ready(arguments.peers))
+    cases = choose(suite.cases(scale), _possible(arguments.rows), _ready(arguments.peers))
     found = report.Report() if arguments.quick else report.load(out)
     for case in cases:
         _say(f"{case.title} ({case.durability})")
-        found.add(case, run_case(case, 1 if arguments.quick else arguments.rounds, _say), suite.peers)
+        rounds = 1 if arguments.quick else case.rounds or arguments.rounds
+        found.add(case, run_case(case, rounds, _say), suite.peers)
         if not arguments.quick:  # a run that is cut short keeps what it has
             report.save(found, out)
             out.with_suffix(".md").write_text(suite.details(found), encoding="utf-8")
@@ -53,7 +59,9 @@ def main() -> None:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--suite", choices=SUITES, default="embedded", help="queues on a file, or in memory")
+    parser.add_argument(
+        "--suite", choices=SUITES, default="embedded", help="queues on a file, in memory, or what ties jobs"
+    )
     parser.add_argument("--rows", help="some of: " + "; ".join(f"{n}: {','.join(s.rows)}" for n, s in SUITES.items()))
     parser.add_argument("--peers", help="some of: " + "; ".join(f"{n}: {','.join(s.peers)}" for n, s in SUITES.items()))
     parser.add_argument("--rounds", type=int, default=3, help="times that each measurement is made (3)")
@@ -68,8 +76,8 @@ def _parse() -> argparse.Namespace:
         arguments.peers = _some_of(suite.peers, arguments.peers)
     except ValueError as error:
         parser.error(str(error))
-    if arguments.publish and arguments.suite != "embedded":
-        parser.error("--publish is for the suite embedded alone: the READMEs show no other")
+    if arguments.publish and suite.summary is None:
+        parser.error(f"the READMEs show nothing of the suite {arguments.suite}, so there is nothing to publish")
     return arguments
 
 
@@ -81,6 +89,24 @@ def _some_of(known: tuple[str, ...], text: str | None) -> set[str]:
     if unknown := sorted(chosen - set(known)):
         raise ValueError(f"no such name in this suite: {', '.join(unknown)}; known: {', '.join(known)}")
     return chosen
+
+
+def _publish(name: str, found: report.Report) -> None:
+    summary = SUITES[name].summary
+    assert summary is not None
+    print("tables put into:", ", ".join(table.publish(name, summary, found, venvs.HERE.parent)) or "no file")
+
+
+def _possible(names: set[str]) -> set[str]:
+    """These rows, without the comparison with an older commit where this copy has no history."""
+    if "before" not in names:
+        return names
+    try:
+        before.ensure()
+    except (OSError, subprocess.CalledProcessError):
+        _say(f"the row before is left out: commit {before.COMMIT} is not in this copy")
+        return names - {"before"}
+    return names
 
 
 def _ready(peers: set[str]) -> set[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import venvs
+from bench import before, venvs
 from bench.rows import Case, Contender, Metric
 
 TIME_LIMIT = 420.0
@@ -41,9 +41,11 @@ def run_case(case: Case, rounds: int, say: Say) -> list[list[Figures | None]]:
     taken: list[list[Figures | None]] = [[] for _ in case.contenders]
     with tempfile.TemporaryDirectory(prefix="bench-") as root:
         templates = _Templates(Path(root), case.contenders, say)
-        for number in range(case.rounds or rounds):
+        for number in range(rounds):
             for place in _turns(len(case.contenders), number):
                 contender = case.contenders[place]
+                if contender.rounds is not None and number >= contender.rounds:
+                    continue
                 figures = _try(contender, templates, say)
                 taken[place].append(figures)
                 who = f"{contender.system:<12} {contender.setting:<32}"
@@ -52,14 +54,14 @@ def run_case(case: Case, rounds: int, say: Say) -> list[list[Figures | None]]:
 
 
 def summarise(metric: Metric, rounds: list[Figures | None], base: list[Figures | None]) -> Summary | None:
-    """What is shown of one contender's rounds; None if every one failed."""
-    values = [figures[metric.key] for figures in rounds if figures]
+    """What is shown of one contender's rounds; None if every one failed, or none has this figure."""
+    values = [figures[metric.key] for figures in rounds if figures and metric.key in figures]
     if not values:
         return None
     ratios = [
         mine[metric.key] / other[metric.key]
         for mine, other in zip(rounds, base, strict=False)
-        if mine and other and other[metric.key]
+        if mine and other and metric.key in mine and other.get(metric.key)
     ]
     middle = statistics.median(ratios) if ratios else None
     return Summary(statistics.median(values), min(values), max(values), middle)
@@ -139,12 +141,14 @@ def _call(system: str, command: str, folder: Path, arguments: tuple[str, ...]) -
 
 
 def _environment(system: str) -> dict[str, str]:
-    """Peers must not see what lies on the path of this interpreter."""
+    """Peers must not see what lies on the path of this interpreter; an older Worklist stands before this one."""
     hidden = {"PYTHONPATH"} if system in venvs.PINNED else set()
-    return {name: value for name, value in os.environ.items() if name not in hidden}
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    return kept | ({"PYTHONPATH": str(before.SOURCE)} if system == "worklist_before" else {})
 
 
 def _brief(figures: Figures | None, case: Case) -> str:
     if figures is None:
         return "failed"
-    return "  ".join(f"{figures[metric.key]:,.1f} {metric.unit}" for metric in case.metrics)
+    found = ((metric, figures.get(metric.key)) for metric in case.metrics)
+    return "  ".join(f"{value:,.1f} {metric.unit}" for metric, value in found if value is not None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 SYSTEMS = ("worklist", "floor", "huey", "flexiq", "litequeue", "persistqueue")
 PEERS = SYSTEMS[2:]
-OWN = ("worklist", "floor", "worklist_local", "standard")
+OWN = ("worklist", "floor", "worklist_local", "standard", "worklist_composition", "worklist_before")
 """What needs no environment of its own."""
 ROWS = ("enqueue", "enqueue-many", "drain", "cpu", "latency", "memory", "backlog")
 
@@ -22,6 +22,8 @@ class Metric:
     title_zh: str
     unit: str
     higher_is_better: bool = False
+    is_count: bool = False
+    """A number of things that is right or wrong, of which no ratio is shown."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Contender:
     """If given, the arguments of `prepare`: a filled queue that each round starts from a copy of."""
     durability: str = ""
     """If given, another than the case's: shown in the details, kept out of the summary."""
+    rounds: int | None = None
+    """If given, fewer rounds than the case has, for what takes minutes."""
     setting_zh: str = ""
     """Where the summary shows the setting."""
 
@@ -67,6 +71,11 @@ class Scale:
     idle: float = 10.0
     many: int = 1_000_000
     most: int = 5_000_000
+    large: int = 1_000_000
+    """Jobs of the tenant beside whom 99 small ones want their turn."""
+    lanes: int = 100_000
+    watch: float = 60.0
+    """Seconds for which beats are looked at."""
 
     @property
     def slow_jobs(self) -> int:
@@ -74,7 +83,7 @@ class Scale:
         return max(self.jobs // 10, 100)
 
 
-QUICK = Scale(jobs=1_000, samples=30, idle=2.0, many=10_000, most=20_000)
+QUICK = Scale(jobs=1_000, samples=30, idle=2.0, many=10_000, most=20_000, large=20_000, lanes=2_000, watch=12.0)
 
 RATE = Metric("rate", "jobs/s", "任务/秒", "jobs/s", higher_is_better=True)
 CPU = Metric("cpu_us", "worker CPU, µs/job", "worker CPU，µs/任务", "µs/job")

@@ -1,14 +1,11 @@
 """Turns a report into Markdown: a summary for the READMEs, and every detail for the results folder."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.report import Entry, Measured, Report
 from bench.rows import SYSTEMS, Metric
-
-START = "<!-- bench:embedded:start -->"
-END = "<!-- bench:embedded:end -->"
 
 NAMES = {
     "worklist": "Worklist",
@@ -18,6 +15,9 @@ NAMES = {
     "litequeue": "litequeue",
     "persistqueue": "persist-queue",
     "worklist_local": "Worklist",
+    "worklist_composition": "Worklist",
+    "worklist_before": "Worklist",
+    "celery": "Celery",
     "standard": "standard library",
     "fasterfifo": "faster-fifo",
 }
@@ -35,6 +35,9 @@ class Words:
     reading: str
     notes: tuple[str, ...]
 
+
+Summary = Callable[[Report, Words], str]
+"""The tables of a suite for a README."""
 
 ENGLISH = Words(
     measure="measure",
@@ -99,29 +102,29 @@ def summary(report: Report, words: Words) -> str:
     lines: list[str] = []
     if shared:
         names = [words.bare if system == "floor" else NAMES[system] for system in SYSTEMS]
-        lines += _table([words.measure, words.durability, *names], _shared_rows(shared, words))
+        lines += lines_of([words.measure, words.durability, *names], _shared_rows(shared, words))
     if alone:
-        lines += ["", *_table([words.alone, words.durability, words.value], _alone_rows(alone, words))]
+        lines += ["", *lines_of([words.alone, words.durability, words.value], _alone_rows(alone, words))]
     return "\n".join([*lines, "", reading(report, words), "", *(f"- {note}" for note in words.notes)])
 
 
-def publish(report: Report, root: Path) -> list[str]:
-    """Put the summary between the markers of the READMEs; the names of those that had them."""
+def publish(suite: str, summary: Summary, report: Report, root: Path) -> list[str]:
+    """Put a suite's summary between its markers in the READMEs; the names of those that had them."""
     done = []
     for name, words in (("README.md", ENGLISH), ("README.zh-CN.md", CHINESE)):
         path = root / name
-        if path.exists() and insert(path, summary(report, words)):
+        if path.exists() and insert(path, suite, summary(report, words)):
             done.append(name)
     return done
 
 
-def insert(path: Path, text: str) -> bool:
-    """Replace what stands between the markers; False if the file has none."""
-    before, start, rest = path.read_text(encoding="utf-8").partition(START)
-    _, end, after = rest.partition(END)
+def insert(path: Path, suite: str, text: str) -> bool:
+    """Replace what stands between the markers of a suite; False if the file has none."""
+    before, start, rest = path.read_text(encoding="utf-8").partition(f"<!-- bench:{suite}:start -->")
+    _, end, after = rest.partition(f"<!-- bench:{suite}:end -->")
     if not start or not end:
         return False
-    path.write_text(f"{before}{START}\n{text}\n{END}{after}", encoding="utf-8")
+    path.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")
     return True
 
 
@@ -132,7 +135,7 @@ def _shared(measured: Measured) -> bool:
 def _shared_rows(shared: Iterable[Measured], words: Words) -> Iterator[list[str]]:
     for measured in shared:
         for metric in measured.case.metrics[: measured.case.headlines]:
-            cells = [_cell(measured, measured.best(system), metric) for system in SYSTEMS]
+            cells = [cell(measured, measured.best(system), metric) for system in SYSTEMS]
             yield [_title(measured, metric, words), measured.case.durability, *cells]
 
 
@@ -144,7 +147,7 @@ def _alone_rows(alone: Iterable[Measured], words: Words) -> Iterator[list[str]]:
                 title = _title(measured, metric, words)
                 if len(measured.entries) > 1:
                     title = f"{title}: {setting}"
-                yield [title, measured.case.durability, _cell(measured, entry, metric)]
+                yield [title, measured.case.durability, cell(measured, entry, metric)]
 
 
 def _title(measured: Measured, metric: Metric, words: Words) -> str:
@@ -153,11 +156,11 @@ def _title(measured: Measured, metric: Metric, words: Words) -> str:
     return f"{measured.case.title}, {metric.title}"
 
 
-def _cell(measured: Measured, entry: Entry | None, metric: Metric) -> str:
+def cell(measured: Measured, entry: Entry | None, metric: Metric) -> str:
     found = measured.summary(entry, metric) if entry else None
     if found is None:
         return "–"
-    if entry is measured.entries[0] or found.ratio is None:
+    if entry is measured.entries[0] or found.ratio is None or metric.is_count:
         return number(found.median)
     return f"{number(found.median)} ({number(found.ratio)}×)"
 
@@ -165,7 +168,7 @@ def _cell(measured: Measured, entry: Entry | None, metric: Metric) -> str:
 def detail(measured: Measured) -> list[str]:
     """Every contender of a case, figure by figure."""
     head = ["system", "setting", "jobs", "figure", "median", "least – most", "× first line"]
-    return _table(head, _detail_rows(measured))
+    return lines_of(head, _detail_rows(measured))
 
 
 def _detail_rows(measured: Measured) -> Iterator[list[str]]:
@@ -174,8 +177,10 @@ def _detail_rows(measured: Measured) -> Iterator[list[str]]:
             who = entry.contender
             found = measured.summary(entry, metric)
             figures = ["failed", "", ""]
+            if found is None and any(entry.rounds):
+                continue  # it ran, and has no such figure
             if found:
-                ratio = number(found.ratio) if found.ratio is not None else ""
+                ratio = number(found.ratio) if found.ratio is not None and not metric.is_count else ""
                 figures = [number(found.median), f"{number(found.least)} – {number(found.most)}", ratio]
             setting = f"{who.setting}; {who.durability or measured.case.durability}"
             yield [NAMES[who.system], setting, f"{who.jobs:,}", metric.title, *figures]
@@ -194,7 +199,7 @@ def reading(report: Report, words: Words) -> str:
     )
 
 
-def _table(head: list[str], rows: Iterable[list[str]]) -> list[str]:
+def lines_of(head: list[str], rows: Iterable[list[str]]) -> list[str]:
     rule = ["---" if place < 2 else "---:" for place in range(len(head))]
     return ["| " + " | ".join(cells) + " |" for cells in (head, rule, *rows)]
 

@@ -11,7 +11,7 @@ PEERS = HERE / ".peers"
 PINNED: dict[str, tuple[str, ...]] = {
     "huey": ("huey==3.5.4",),
     "flexiq": ("flexiq==2.1.0", "cbor2==6.3.0", "cloudpickle==3.1.2", "msgpack==1.2.4"),
-    "celery": (  # bench/beats.py alone
+    "celery": (
         "celery==5.7.0",
         "amqp==5.4.2",
         "billiard==4.3.2",
@@ -21,9 +21,11 @@ PINNED: dict[str, tuple[str, ...]] = {
         "click-repl==0.4.1",
         "kombu==5.7.0",
         "packaging==26.3",
+        "redis==8.1.0",
         "prompt_toolkit==3.0.53",
         "python-dateutil==2.9.0.post0",
         "six==1.17.0",
+        "typing_extensions==4.15.0",
         "tzdata==2026.6",
         "tzlocal==5.4.5",
         "vine==5.1.0",
@@ -32,6 +34,8 @@ PINNED: dict[str, tuple[str, ...]] = {
     "litequeue": ("litequeue==0.9",),  # the newest that runs on Python 3.11
     "persistqueue": ("persist-queue==1.1.0",),
     "fasterfifo": ("faster-fifo==1.5.2",),
+    "networkx": ("networkx==3.6.1",),
+    "simpy": ("simpy==4.1.2",),
 }
 """Every peer's packages, whole, so that two runs compare the same code."""
 

@@ -1,10 +1,11 @@
 """What a system under test has to offer, and the options that one measurement is run with."""
 
+import copy
 import os
 import signal
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -29,6 +30,18 @@ class Options:
     """Jobs queued behind those that are measured."""
     delayed: int = 0
     """Jobs that wait for a later hour beside those that are measured."""
+    steps: int = 5
+    """Jobs in a chain."""
+    lanes: int = 10
+    """Lanes of a queue that is prepared, of which ten are due."""
+    seconds: float = 60.0
+    """For how long is looked: at beats, at the pace of a lane; for a callback at most."""
+    kill_every: float = 0.0
+    """Seconds between two kills (SIGKILL) of a process, which is replaced at once; 0: none is killed."""
+    late: bool = False
+    """Acknowledge late, where that is a setting."""
+    kills: int = 1_000_000
+    """How many are killed at most."""
     samples: int = 200
     idle: float = 10.0
     """Seconds over which an idle worker's CPU time is taken."""
@@ -52,6 +65,7 @@ def settings() -> Options:
         results=read("BENCH_RESULTS", "all"),
         durability=read("BENCH_DURABILITY", "normal"),
         tuned=read("BENCH_TUNED", "True") == "True",
+        late=read("BENCH_LATE", "False") == "True",
     )
 
 
@@ -87,8 +101,38 @@ class System:
         """The command of the system's own worker."""
         raise NotImplementedError
 
+    def worker_alone(self) -> list[str]:
+        """The command of a worker that is one process, of which the measurement starts as many as it wants."""
+        alone = copy.copy(self)
+        alone.options = replace(self.options, processes=1)
+        return alone.worker()
+
     def settled(self) -> int:
         """How many jobs have reached their end in the database. Asked every 5 ms, so it has to be cheap."""
+        raise NotImplementedError
+
+    def put_chains(self, chains: int, steps: int) -> None:
+        """Queue chains of jobs that count themselves."""
+        raise NotImplementedError
+
+    def put_chord(self, members: int) -> None:
+        """Queue a chord of jobs that return their number; its callback is `gate.called_back`."""
+        raise NotImplementedError
+
+    def chord_progress(self) -> float:
+        """How much of the chord has ended, from 0 to 1; 0 throughout where that cannot be seen from outside."""
+        return 0.0
+
+    def callback_jobs(self) -> int | None:
+        """How many jobs of the callback were ever put, where that can be seen."""
+        return None
+
+    def beat(self, number: int) -> list[str]:
+        """The command of the beat that is started as the n-th; its schedule has a job every second."""
+        raise NotImplementedError
+
+    def ticks(self) -> list[tuple[float, float | None]]:
+        """The jobs that beats have put: when, and for which time where they know it; unix seconds."""
         raise NotImplementedError
 
     def take_all(self) -> int:

@@ -1,10 +1,8 @@
 """The measurements themselves: one function for each, the same for every system.
 
-A script of a system ends in `main(ItsSystem)`. It is called with one of the commands below and prints one
-line of JSON with plain figures, times in the unit that the name says.
+See `script` for how they are called. Times are in the unit that the name says.
 """
 
-import argparse
 import json
 import os
 import random
@@ -13,7 +11,6 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from bench.systems.base import Options, System
@@ -53,7 +50,7 @@ def enqueue(system: System) -> dict[str, float]:
 def enqueue_many(system: System) -> dict[str, float]:
     """Jobs put through the batch API, 500 in a call: a batch such as programs really have."""
     with _Clock(system.options.jobs) as clock:
-        for chunk in _chunks(system.options.jobs, BATCH):
+        for chunk in chunks(system.options.jobs, BATCH):
             system.put_many(chunk)
     return clock.figures()
 
@@ -76,11 +73,11 @@ def drain(system: System) -> dict[str, float]:
     """
     options = system.options
     _fill(system)
-    with _worker(system) as worker:
-        start, cpu_before = _open_gate(worker, options)
+    with worker_of(system) as worker:
+        start, cpu_before = open_gate(worker, options)
         end = worker.wait_for(lambda: system.settled() >= options.jobs, "the last job", PATIENCE)
         cpu = cpu_seconds(worker.family()) - cpu_before
-    return _figures(options.jobs, end - start, cpu)
+    return figures_of(options.jobs, end - start, cpu)
 
 
 def latency(system: System) -> dict[str, float]:
@@ -91,8 +88,8 @@ def latency(system: System) -> dict[str, float]:
     """
     options = system.options
     system.put(0)
-    with _worker(system) as worker:
-        _open_gate(worker, options)
+    with worker_of(system) as worker:
+        open_gate(worker, options)
         for _ in range(WARM_UP + options.samples):
             time.sleep(random.uniform(0.010, 0.030))
             system.put_stamp(time.monotonic())
@@ -115,15 +112,15 @@ def latency(system: System) -> dict[str, float]:
 def memory(system: System) -> dict[str, float]:
     """The worker's resident memory when a tenth of the jobs have run and when all have."""
     options = system.options
-    for chunk in _chunks(options.jobs, BULK):
+    for chunk in chunks(options.jobs, BULK):
         system.put_counted(chunk)
     early = options.jobs // 10
-    _set_milestones(early, options.jobs)
-    with _worker(system) as worker:
-        _open_gate(worker, options)
-        worker.wait_for(_mark(options, early).exists, "a tenth of the jobs", PATIENCE, pause=0.02)
+    set_milestones(early, options.jobs)
+    with worker_of(system) as worker:
+        open_gate(worker, options)
+        worker.wait_for(mark_of(options, early).exists, "a tenth of the jobs", PATIENCE, pause=0.02)
         early_mib = resident_mib(worker.family())
-        worker.wait_for(_mark(options, options.jobs).exists, "the last job", PATIENCE, pause=0.02)
+        worker.wait_for(mark_of(options, options.jobs).exists, "the last job", PATIENCE, pause=0.02)
         late_mib = resident_mib(worker.family())
     return {"early_mib": early_mib, "late_mib": late_mib, "growth_mib": late_mib - early_mib}
 
@@ -132,9 +129,9 @@ def prepare(system: System) -> dict[str, float]:
     """Fill a queue for `backlog`: the jobs to be measured first, then those behind and those for later."""
     options = system.options
     with _Clock(options.jobs + options.behind + options.delayed) as clock:
-        for chunk in _chunks(options.jobs + options.behind, BULK):
+        for chunk in chunks(options.jobs + options.behind, BULK):
             system.put_counted(chunk)
-        for chunk in _chunks(options.delayed, BULK):
+        for chunk in chunks(options.delayed, BULK):
             system.put_counted(chunk, delay=3600.0)
     return clock.figures()
 
@@ -142,13 +139,13 @@ def prepare(system: System) -> dict[str, float]:
 def backlog(system: System) -> dict[str, float]:
     """The first jobs of a queue that `prepare` filled, until the last of them starts; the rest stays."""
     options = system.options
-    _set_milestones(options.jobs)
-    mark = _mark(options, options.jobs)
-    with _worker(system) as worker:
-        start, cpu_before = _open_gate(worker, options)
+    set_milestones(options.jobs)
+    mark = mark_of(options, options.jobs)
+    with worker_of(system) as worker:
+        start, cpu_before = open_gate(worker, options)
         worker.wait_for(mark.exists, "the last measured job", PATIENCE)
         cpu = cpu_seconds(worker.family()) - cpu_before
-    return _figures(options.jobs, float(mark.read_text()) - start, cpu)
+    return figures_of(options.jobs, float(mark.read_text()) - start, cpu)
 
 
 COMMANDS: dict[str, Callable[[System], dict[str, float]]] = {
@@ -161,31 +158,6 @@ COMMANDS: dict[str, Callable[[System], dict[str, float]]] = {
     "prepare": prepare,
     "backlog": backlog,
 }
-
-
-def main(kind: type[System]) -> None:
-    """Run one command for this system and print its figures."""
-    command, options = _parse()
-    options.publish()
-    system = kind(options)
-    try:
-        print(json.dumps(COMMANDS[command](system)))
-    finally:
-        system.close()
-
-
-def _parse() -> tuple[str, Options]:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("command", choices=COMMANDS)
-    for field in fields(Options):
-        kinds = {"jobs": int, "threads": int, "processes": int, "behind": int, "delayed": int, "samples": int}
-        convert: Callable[[str], object] = {"dir": Path, "idle": float, **kinds}.get(field.name, str)
-        if field.name == "tuned":
-            parser.add_argument("--as-installed", dest="tuned", action="store_false")
-        else:
-            parser.add_argument(f"--{field.name}", type=convert, default=field.default)
-    arguments = vars(parser.parse_args())
-    return arguments.pop("command"), Options(**arguments)
 
 
 class _Clock:
@@ -204,7 +176,7 @@ class _Clock:
         self._cpu = _own_cpu() - self._cpu
 
     def figures(self) -> dict[str, float]:
-        return _figures(self._jobs, self._seconds, self._cpu)
+        return figures_of(self._jobs, self._seconds, self._cpu)
 
 
 def _own_cpu() -> float:
@@ -212,25 +184,25 @@ def _own_cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _figures(jobs: int, seconds: float, cpu: float) -> dict[str, float]:
+def figures_of(jobs: int, seconds: float, cpu: float) -> dict[str, float]:
     return {"rate": jobs / seconds, "seconds": seconds, "cpu_us": cpu / jobs * 1e6}
 
 
-def _chunks(jobs: int, size: int) -> Iterator[Sequence[int]]:
+def chunks(jobs: int, size: int) -> Iterator[Sequence[int]]:
     for first in range(0, jobs, size):
         yield range(first, min(first + size, jobs))
 
 
 def _fill(system: System) -> None:
-    for chunk in _chunks(system.options.jobs, BULK):
+    for chunk in chunks(system.options.jobs, BULK):
         system.put_many(chunk)
 
 
-def _worker(system: System) -> Worker:
+def worker_of(system: System) -> Worker:
     return Worker(system.worker(), system.options.dir / "worker.log", system.stop_signal)
 
 
-def _open_gate(worker: Worker, options: Options) -> tuple[float, float]:
+def open_gate(worker: Worker, options: Options) -> tuple[float, float]:
     """Wait until each process holds its first job, then let go; the time and the CPU spent until then."""
     worker.wait_for(
         lambda: len(list(options.dir.glob("ready-*"))) >= options.processes,
@@ -244,9 +216,9 @@ def _open_gate(worker: Worker, options: Options) -> tuple[float, float]:
     return start, cpu
 
 
-def _set_milestones(*counts: int) -> None:
+def set_milestones(*counts: int) -> None:
     os.environ["BENCH_MILESTONES"] = ",".join(str(count) for count in counts)
 
 
-def _mark(options: Options, count: int) -> Path:
+def mark_of(options: Options, count: int) -> Path:
     return options.dir / f"mark-{count}"

@@ -6,10 +6,13 @@ WAL and synchronous=NORMAL are its own settings. It is told to log quietly; else
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
 
+from flexiq import chord, group
+
 from bench.systems.base import Options, Reader, System
-from bench.systems.commands import main
+from bench.systems.script import main
 
 
 class FlexiqSystem(System):
@@ -26,6 +29,14 @@ class FlexiqSystem(System):
 
     def put_many(self, numbers: Sequence[int]) -> None:
         self._app.noop.map([(number,) for number in numbers])
+
+    def put_chord(self, members: int) -> None:
+        """The thread that calls keeps the chord's state, and puts the callback: here one beside the measuring one."""
+        threading.Thread(target=self._hold_chord, args=(members,), daemon=True).start()
+
+    def _hold_chord(self, members: int) -> None:
+        app = self._app
+        chord(group(*(app.member.s(number) for number in range(members))), app.callback.s()).apply(app.queue)
 
     def put_stamp(self, stamp: float) -> None:
         self._app.stamped.delay(stamp)

@@ -3,7 +3,7 @@
 from flexiq import Queue
 
 from bench.systems.base import settings
-from bench.systems.gate import Delays, Gate
+from bench.systems.gate import Delays, Gate, called_back
 
 gate = Gate()
 delays = Delays()
@@ -22,3 +22,15 @@ def noop(number: int) -> int:
 @queue.task()
 def stamped(stamp: float) -> None:
     delays.add(stamp)
+
+
+@queue.task()
+def member(number: int) -> int:
+    if not gate.open:
+        gate.wait()
+    return number
+
+
+@queue.task()
+def callback(results: list[int]) -> None:
+    called_back(results)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Sequence
 
 from bench.systems.base import Options, System
-from bench.systems.commands import main
+from bench.systems.script import main
 
 BATCH = 200
 """Jobs claimed and finished in one transaction."""

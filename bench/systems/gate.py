@@ -7,7 +7,9 @@ measured (one attribute read a job) is the same for all.
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TextIO
 
 
 class Gate:
@@ -64,3 +66,39 @@ def write_whole(path: Path, text: str) -> None:
     part = path.with_suffix(".part")
     part.write_text(text)
     part.rename(path)
+
+
+class Tenants:
+    """Counts the jobs of a worker until those of the small tenants are done, and leaves a file with the number."""
+
+    def __init__(self) -> None:
+        self._all = 0
+        self._left = int(os.environ.get("BENCH_SMALL", "0"))
+
+    def count(self, small: bool) -> None:
+        self._all += 1
+        self._left -= small
+        if small and not self._left:
+            write_whole(Path(os.environ["BENCH_DIR"]) / "small-done", f"{self._all} {time.monotonic()}")
+
+
+class Starts:
+    """Notes when jobs start, in a file for each process."""
+
+    def __init__(self) -> None:
+        self._file: TextIO | None = None
+
+    def note(self) -> None:
+        now = time.monotonic()
+        if self._file is None:
+            self._file = (Path(os.environ["BENCH_DIR"]) / f"starts-{os.getpid()}").open("a", buffering=1)
+        self._file.write(f"{now}\n")
+
+
+def called_back(results: Iterable[int]) -> None:
+    """What a chord's callback does: leave a line with the number of results and the time."""
+    got = list(results)
+    wrong = got != list(range(len(got)))
+    line = f"{len(got)} {time.monotonic()} {int(wrong)}\n"
+    with (Path(os.environ["BENCH_DIR"]) / "callbacks").open("a") as file:
+        file.write(line)

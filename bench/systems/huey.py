@@ -6,9 +6,12 @@ periodic tasks are given to it throughout, since both cost time for each job or 
 
 import signal
 import sys
+from collections.abc import Sequence
+
+from huey import group
 
 from bench.systems.base import Options, Reader, System
-from bench.systems.commands import main
+from bench.systems.script import main
 
 
 class HueySystem(System):
@@ -23,6 +26,22 @@ class HueySystem(System):
 
     def put(self, number: int) -> None:
         self._app.noop(number)
+
+    def put_counted(self, numbers: Sequence[int], delay: float = 0) -> None:
+        for number in numbers:
+            self._app.counted(number)
+
+    def put_chains(self, chains: int, steps: int) -> None:
+        counted = self._app.counted
+        for number in range(chains):
+            chain = counted.s(number)
+            for _ in range(steps - 1):
+                chain = chain.then(counted)
+            self._app.huey.enqueue(chain)
+
+    def put_chord(self, members: int) -> None:
+        member = self._app.member
+        self._app.huey.enqueue(group([member.s(number) for number in range(members)]).then(self._app.callback))
 
     def put_stamp(self, stamp: float) -> None:
         self._app.stamped(stamp)

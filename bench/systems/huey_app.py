@@ -6,10 +6,11 @@ from huey import Huey
 from huey.storage import SqliteStorage
 
 from bench.systems.base import settings
-from bench.systems.gate import Delays, Gate
+from bench.systems.gate import Counter, Delays, Gate, called_back
 
 gate = Gate()
 delays = Delays()
+counter = Counter()
 options = settings()
 
 
@@ -41,3 +42,23 @@ def noop(number: int) -> int:
 @huey.task()
 def stamped(stamp: float) -> None:
     delays.add(stamp)
+
+
+@huey.task()
+def counted(number: int) -> int:
+    if not gate.open:
+        gate.wait()
+    counter.count()
+    return number
+
+
+@huey.task()
+def member(number: int) -> int:
+    if not gate.open:
+        gate.wait()
+    return number
+
+
+@huey.task()
+def callback(results: list[int]) -> None:
+    called_back(results)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import litequeue
 
 from bench.systems.base import Options, System
-from bench.systems.commands import main
+from bench.systems.script import main
 
 
 class LiteQueueSystem(System):

@@ -5,7 +5,7 @@ import sqlite3
 import persistqueue
 
 from bench.systems.base import Options, System, settings
-from bench.systems.commands import main
+from bench.systems.script import main
 
 
 class NormalQueue(persistqueue.SQLiteAckQueue):

@@ -1,25 +1,26 @@
 """Worklist on SQLite, run by its own worker. A job is leased, run and settled: at least once."""
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from bench.systems.base import Options, Reader, System
-from bench.systems.commands import main
+from bench.systems.script import main
 
 UNSETTLED = "SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 0) OR EXISTS (SELECT 1 FROM leases)"
 UNLUCKY = "SELECT count(*) FROM jobs WHERE state > 3"
 
 
 class WorklistSystem(System):
+    app_module = "worklist_app"
+
     def __init__(self, options: Options) -> None:
         super().__init__(options)
         full = "?durability=full" if options.durability == "full" else ""
         os.environ["WORKLIST_URL"] = f"sqlite:///{options.database}{full}"
-        from bench.systems import worklist_app
-
-        self._app = worklist_app
-        self._store = worklist_app.app.store  # opened here, as the others are, not in the first measured call
+        self._app = importlib.import_module(f"bench.systems.{self.app_module}")
+        self._store = self._app.app.store  # opened here, as the others are, not in the first measured call
         self._reader = Reader(options.database)
 
     def put(self, number: int) -> None:
@@ -36,7 +37,7 @@ class WorklistSystem(System):
         self._app.stamped.enqueue(stamp)
 
     def worker(self) -> list[str]:
-        command = [sys.executable, "-m", "worklist", "worker", "bench.systems.worklist_app:app"]
+        command = [sys.executable, "-m", "worklist", "worker", f"bench.systems.{self.app_module}:app"]
         return [*command, "--threads", str(self.options.threads), "--processes", str(self.options.processes)]
 
     def settled(self) -> int:

@@ -50,7 +50,7 @@ from .core.traversal import Traversal, begin
 from .core.units import Duration, seconds, size
 from .core.watching import DoneAndPending, ReturnWhen, Stream, as_completed, wait
 from .core.worker import Kind, Worker, WorkerReport, kind_of
-from .core.workflow import Node, Place
+from .core.workflow import Node, Place, check_node, check_when
 from .detached import WorkerProcess, variable_of
 from .detached import start as start_process
 from .executors import AsyncExecutor, ProcessExecutor, ThreadExecutor
@@ -397,13 +397,15 @@ class Worklist:
 
         A new one is filled in a ``with`` block, which it does not end before: ``with app.group() as g:
         g.add(task.s(1))``. `then` is put exactly once when the last member has ended, and gets their results;
-        with ``when="all"`` also where some did not succeed.
+        with ``when="all"`` also where some did not succeed; ``g.callback`` is its handle.
         """
         handle = GroupHandle(id or new_group_id(), self)
+        check_when(when)
         if then is not None:
-            self.open_group(handle.id)
+            check_node(then, "then")
             jobs: list[Job] = []
-            then.plan(Place(after=handle.id, when=when), jobs)
+            handle.callback = then.plan(Place(after=handle.id, when=when), jobs).handle
+            self.open_group(handle.id)
             self.put(jobs)
         return handle
 

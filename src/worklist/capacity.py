@@ -311,7 +311,7 @@ def drain_time(backlog: int, gaps: Times | None, service: Times, workers: int) -
 
 
 def curve(
-    gaps: Times, service: Times, workers: int, *, percentile: float = 95, points: int = 30, seed: int = 1
+    gaps: Times, service: Times, workers: int, *, percentile: float = 95, points: int = 40, seed: int = 1
 ) -> list[Load]:
     """Return what waiting is like from an idle queue to one that is nearly always busy."""
     loads = 1 - np.linspace(0.99, 0.14, points) ** 2  # the closer, the steeper the curve

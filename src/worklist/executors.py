@@ -315,6 +315,7 @@ class ProcessExecutor:
                 max_workers=self.slots, context=context, initializer=_set_up_child, initargs=(self._reports,)
             )
         try:
+            execution.fetch_for_child()
             future: Future[Any] = self._pool.schedule(
                 _run_in_child, args=[execution.task, execution.lease], timeout=execution.options.timeout
             )

@@ -28,6 +28,8 @@ QUICK_DEATH = 2.0
 """A child that lived for less than this many seconds is restarted with growing pauses."""
 PAUSES = (0.5, 10.0)
 """First and longest pause, in seconds."""
+PATIENCE_FIRST = 10.0
+"""Seconds in which the first child has either begun to serve or said why it cannot."""
 PATIENCE_NOW = 5.0
 """Seconds that children have to end once they were asked to stop now."""
 
@@ -203,12 +205,17 @@ class Supervisor:
                 os.waitpid(ended.si_pid, 0)
 
     def _cannot_start(self, child: _Child) -> None:
-        """End all where the first one cannot begin; another one tries again, and then is not hushed any more."""
-        if child is self._children[0]:
+        """End all where the first one cannot begin; another one tries again, and then is not hushed any more.
+
+        Where the first one is still at it, another one waits for longer: what keeps both is to be said once.
+        """
+        first = self._children[0]
+        if child is first:
             self._exit_code = 1
             self._obey()
         else:
-            child.due = time.monotonic() + PAUSES[0]
+            young = first.starts == 1 and time.monotonic() - first.born < PATIENCE_FIRST
+            child.due = time.monotonic() + (PATIENCE_FIRST if young else PAUSES[0])
 
     def _replace(self, child: _Child, name: str) -> None:
         child.quick_deaths = 0

@@ -114,4 +114,5 @@ def test_the_documentation_is_there():
         "reference",
         "explanation",
         "decisions",
+        "images",
     }

@@ -33,7 +33,7 @@ beat.run()
 """
 BEATS = 5
 LATE = 10.0
-"""Seconds, for a machine that is busy with other tests; bench/beats.py measures how late a tick is."""
+"""Seconds, for a machine that is busy with other tests; the benchmark `composition` measures how late a tick is."""
 
 
 class Beats:

@@ -58,7 +58,8 @@ class TiedBrokers(Brokers):
         batch: list[Job] = []
         for spec, wanted in zip(specs, ties, strict=False):
             plain = {name: value for name, value in spec.items() if name != "again"}
-            job = self.a_job_of_its_own_moment(plain)
+            job = self.a_job(plain)
+            next(self.fresh)  # two jobs of one put come from one process, so they never share their moment
             if wanted is not None:
                 bonds = dict(wanted)
                 known = [*self.ids, *(it.id for it in batch)]
@@ -67,14 +68,6 @@ class TiedBrokers(Brokers):
                 job = Job(**{**{name: getattr(job, name) for name in job.__struct_fields__}, "ties": Ties(**bonds)})
             batch.append(job)
         return batch
-
-    def a_job_of_its_own_moment(self, spec: dict[str, Any]) -> Job:
-        """Return a job whose time no other id has: SQLite adds the kinds of jobs in a call one after the other."""
-        while True:
-            job = self.a_job(dict(spec))
-            if not job.id.endswith("1"):
-                next(self.fresh)  # the twin's place stays empty
-                return job
 
     @precondition(lambda self: self.leases)
     @rule(ends=ends, followers=tied_jobs, worker=st.sampled_from(WORKERS), limit=st.integers(0, 4), seconds=terms)

@@ -6,7 +6,8 @@ A line that is wrong says so with the code of the error it must give.
 import asyncio
 from typing import assert_type
 
-from worklist import JobHandle, JobUpdate, Worklist
+from worklist import GroupHandle, JobHandle, JobUpdate, Worklist, chain, chord, group
+from worklist.core.workflow import Chain, Group, Step
 
 app = Worklist("memory://")
 
@@ -69,6 +70,39 @@ async def coroutine() -> None:
     assert_type(await fetch.enqueue("u"), bytes)
     await send.aenqueue(1)  # E: arg-type
     await send.using(priority=1).aenqueue()  # E: call-arg
+
+
+# workflows
+assert_type(send.s("a"), Step[int])
+assert_type(send.s(), Step[int])
+assert_type(send.si("a", copies=2), Step[int])
+assert_type(fetch.s("u"), Step[bytes])
+assert_type(send.using(priority=1).si("a"), Step[int])
+assert_type(send.s("a") | send.si("b"), Chain)
+assert_type(send.s("a").then(send.s(), when="all"), Chain)
+assert_type(chain(send.s("a"), send.s()), Chain)
+assert_type(group(send.s("a"), fetch.s("u")), Group)
+assert_type(group(send.s(str(n)) for n in range(3)), Group)
+assert_type(send.map(["a", "b"]), Group)
+assert_type(send.starmap([("a", 1)]), Group)
+assert_type(chord(send.map(["a"]), send.s()), Chain)
+assert_type(app.group(then=send.s()), GroupHandle)
+send.si(1)  # E: arg-type
+send.si()  # E: call-arg
+chain(send)  # E: arg-type
+chain(len)  # E: arg-type
+group(5)  # E: arg-type
+group([send])  # E: list-item
+chord([send.s("a")], send)  # E: arg-type
+send.s("a") | send  # E: operator
+send.s("a").then(send.s(), when="ever")  # E: arg-type
+app.group(then=send)  # E: arg-type
+
+# lanes
+assert_type(app.lane("a").rate, float | None)
+app.lane("a").set(rate="10/s", concurrency=None, weight=2)
+app.lane("a").set(rate=[1])  # E: arg-type
+app.lane("a").set(wait=2)  # E: call-arg
 
 
 # options of a task

@@ -84,6 +84,26 @@ def open_file() -> object:
     return object()
 
 
+@app.task(process=True)
+def total(numbers: list[int]) -> int:
+    return sum(numbers)
+
+
+@app.task(process=True)
+def spread(n: int) -> int:
+    job = current_job()
+    for _ in range(n):
+        job.put(pid)
+    if n:
+        job.group.add(spread, n - 1)
+    return n
+
+
+@app.task
+def number(n: int) -> int:
+    return n
+
+
 @app.middleware
 def around(job):
     if job.task.endswith("pid"):

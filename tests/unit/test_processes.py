@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from worklist.core.job import Progress
+from worklist import group
+from worklist.core.job import JobState, Progress
+from worklist.core.ports import Filter
 
 from . import process_tasks as tasks
 from .conftest import PATIENCE, known, serving
@@ -100,3 +102,14 @@ def test_what_a_child_logs_and_its_last_word_before_a_silence_are_seen_while_it_
         until(job.done)
     texts = [line.split(maxsplit=1)[1] for line in job.logs]
     assert texts == ["WARNING tests.child: from the child", "first", "second", "third"]
+
+
+def test_a_child_gets_the_results_that_it_waited_for_and_puts_followers():
+    chained = (tasks.number.s(3) | tasks.number.s() | tasks.total.si([4])).enqueue()
+    summed = (tasks.number.map([1, 2, 3]) | tasks.total.s()).enqueue()
+    followed = (tasks.number.s(5) | tasks.spread.si(0)).enqueue()
+    grown = group(tasks.spread.s(2)).enqueue()
+    app.work(until_empty=True, children=1)
+    assert (chained.result(timeout=0), summed.result(timeout=0), followed.result(timeout=0)) == (4, 6, 0)
+    assert grown.result(timeout=0) == [2, 1, 0]
+    assert len(app.inspector.find(Filter(task=tasks.pid.name, state=JobState.SUCCEEDED))) == 3

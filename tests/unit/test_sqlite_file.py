@@ -11,10 +11,12 @@ import sys
 import tempfile
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from worklist import BrokerError, Worklist
@@ -27,7 +29,7 @@ from worklist.core.job import Job, JobState, new_job_id
 from worklist.core.outcome import Done
 from worklist.core.ports import Filter, Settlement
 
-from .conftest import PATIENCE
+from .conftest import PATIENCE, serving
 
 NOBODY = 65534
 
@@ -224,6 +226,68 @@ def test_an_older_schema_is_brought_up_to_date_with_its_jobs(tmp_path, monkeypat
     assert broker._file.read("PRAGMA user_version") == [(version,)]
     broker.close()
     SqliteBroker(path).close()
+
+
+class FirstFile:
+    """A file as the first schema laid it out, with jobs as the first version wrote them: without ties."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.db = sqlite3.connect(path)
+        for statement in sql.split(sql.read("sqlite", "schema_1.sql")):
+            self.db.execute(statement)
+        self.db.execute(f"PRAGMA application_id = {sqlite_file.APPLICATION_ID}")
+        self.db.execute("PRAGMA user_version = 1")
+
+    def add(self, state: int, **columns: Any) -> str:
+        job = a_job(args=msgspec.msgpack.encode({"n": state}), key=columns.get("key"))
+        body = msgspec.msgpack.encode(msgspec.structs.astuple(job)[:-1])
+        row = {"id": job.id, "seq": int(job.id[:16], 16), "queue": "default", "rank": 0, "state": state}
+        row |= {"task": "task", "enqueued": 1.0, "due": 1.0, "body": body, **columns}
+        marks = ", ".join("?" for _ in row)
+        self.db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({marks})", [*row.values()])
+        if job.key is not None:
+            self.db.execute("INSERT INTO keys VALUES (?, ?, ?, 0)", (job.key, job.id, row["seq"]))
+        return job.id
+
+    def close(self) -> None:
+        self.db.commit()
+        self.db.close()
+
+
+def test_a_file_of_the_first_schema_is_upgraded_and_its_jobs_run(tmp_path):
+    path = tmp_path / "jobs.db"
+    first = FirstFile(path)
+    ready, keyed = first.add(0), first.add(0, key="task:k")
+    delayed = first.add(1, due=time.time() + 0.2)
+    lost = first.add(2, number=1, attempt=1)
+    done, failed = first.add(3, finished=2.0, result=b"\x07"), first.add(4, finished=2.0)
+    (place,) = first.db.execute("SELECT seq FROM jobs WHERE state = 2").fetchone()
+    first.db.execute("INSERT INTO leases VALUES (1, 'dead', 5.0, ?)", (f"[{place}]",))
+    first.db.execute("INSERT INTO paused VALUES ('paused')")
+    first.close()
+
+    with Worklist(f"sqlite:///{path}") as app:
+        ran: list[int] = []
+
+        @app.task(name="task", key=lambda n: "k" if n == 0 else str(n), concurrency=1)
+        def task(n: int) -> int:
+            ran.append(n)
+            return n
+
+        assert task.enqueue(0).id == keyed
+        assert app.inspector.paused() == ["paused"]
+        total = (task.using(key=None).map([8, 9]) | app.task(name="total")(sum).s()).enqueue()
+        with serving(app):
+            assert total.result(timeout=PATIENCE) == 17
+            assert [app.job(id).result(timeout=PATIENCE) for id in (ready, keyed, delayed, lost)] == [0, 0, 1, 2]
+        assert app.job(done).result(timeout=0) == 7
+        assert app.job(failed).retry()
+        app.work(until_empty=True)
+        assert app.job(failed).result(timeout=0) == 4
+        assert sorted(ran) == [0, 0, 1, 2, 4, 8, 9]
+        assert [error.type for error in app.job(lost).record().errors] == ["WorkerLost"]
+    assert sound(path)
 
 
 def test_a_new_file_goes_through_every_schema(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 
 from .. import capacity
 from ..capacity import Load
@@ -59,6 +59,7 @@ def _figure(found: Answers, loads: list[Load]) -> Figure:
     axes.set_ylim(0, top * drawing.scale)
     axes.set_xlabel(f"arrivals, jobs a {drawing.each}")
     axes.set_ylabel(f"wait, {drawing.unit}")
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -84,9 +85,9 @@ def _title(found: Answers) -> str:
 def _height(found: Answers, loads: list[Load]) -> float:
     """Return how much wait to show: what is acceptable and what is now with room above, and the knee."""
     service = found.question.service
-    wanted = [1.35 * (found.question.wait or 0.0), 3 * capacity.knee(loads, service).tail.value, service.mean / 10]
+    wanted = [1.7 * (found.question.wait or 0.0), 3 * capacity.knee(loads, service).tail.value, service.mean / 10]
     if found.load is not None:
-        wanted.append(1.6 * found.load.tail.value)
+        wanted.append(1.7 * found.load.tail.value)
     return max(wanted)
 
 

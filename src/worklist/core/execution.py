@@ -143,14 +143,21 @@ class Execution:
         """Decode the arguments, with the result of what the job waited for as the first."""
         self.args, self.kwargs = self.task.signature.decode_given(self.job.args, given)  # type: ignore[union-attr]
 
-    def _fetch_results(self) -> None:
-        """Fetch the results of the group that it waited for. What waited for a job that failed, and runs, gets None."""
+    def fetch_for_child(self) -> None:
+        """Put the results that it waited for into its lease, for a child process that cannot ask for them."""
+        if self.lacks_results:
+            self.lease.given = self._results()
+
+    def _results(self) -> bytes:
+        """Return the results of the group that it waited for; None where what it waited for was a job that failed."""
         after = self.job.ties.after or ""  # type: ignore[union-attr]
         if not after.startswith("g"):
-            self._take(NONE)
-            return
+            return NONE
         results = self._environment.results_of(after)
-        self._take(encode_value([msgspec.Raw(NONE if it is None else it) for it in results]))
+        return encode_value([msgspec.Raw(NONE if it is None else it) for it in results])
+
+    def _fetch_results(self) -> None:
+        self._take(self._results())
 
     def run(self) -> None:
         """Call the function and set the outcome. Never raises what the function raised."""

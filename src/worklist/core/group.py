@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .client import Bar, Client
 from .codec import decode_value
-from .errors import GroupFailed, GroupUnknown, ResultTimeout
+from .errors import ConfigError, GroupFailed, GroupUnknown, ResultTimeout
 from .handle import JobHandle
 from .job import GroupId, JobId, JobState
 from .ports import GroupRecord
@@ -34,6 +34,8 @@ class GroupHandle:
     def __init__(self, id: GroupId, client: Client) -> None:
         self.id = id
         self._client = client
+        self.callback: Any = None
+        """The handle of what runs when the group has ended, where ``app.group(then=...)`` has just put it."""
 
     # -- how far it is --------------------------------------------------------------------------------------
 
@@ -123,6 +125,8 @@ class GroupHandle:
 
     def add(self, node: "Node") -> Any:
         """Add a member, such as ``task.s(1)``, and return its handle. Raises GroupEnded where the group has ended."""
+        if not hasattr(node, "enqueue_in"):
+            raise ConfigError(f"add() got {node!r}; expected a call such as task.s(1), or a workflow of such")
         return node.enqueue_in(self.id)
 
     def cancel(self) -> int:

@@ -169,9 +169,10 @@ def why_job(task: str, id: str, state: str, error: ErrorInfo | None) -> str:
     )
 
 
-def why_group(id: str, total: int, failed: int, cancelled: int) -> str:
+def why_group(id: str, total: int, failed: int, cancelled: int, called_off: bool) -> str:
     """Return how a group ended, as a reason for those that waited for it."""
-    return f"of {total} members of group {id} {failed} failed and {cancelled} were cancelled"
+    how = f"of {total} members of group {id} {failed} failed and {cancelled} were cancelled"
+    return f"{how}: it was called off" if called_off else how
 
 
 def decide(error: BaseException, failures: int, attempt: int, at: float, options: "TaskOptions") -> Outcome:

@@ -209,7 +209,10 @@ class Broker(Protocol):
         """Write down how far running jobs have come, and what they log."""
 
     def held_back(self, queues: Sequence[str]) -> bool:
-        """Return whether there are jobs that only the rate or the ceiling of their lane keeps from being leased."""
+        """Return whether there are jobs that only the rate or the ceiling of their lane keeps from being leased.
+
+        They may have come to be free since the last lease; those in a paused lane or queue do not count.
+        """
 
     def wait(self, queues: Sequence[str], seconds: float) -> None:
         """Return as soon as there may be work in `queues`, or after `seconds`. Sleeping would be correct too."""
@@ -253,7 +256,10 @@ class Groups(Protocol):
         """Return the results of all members in the order in which they were made; None for one that has none."""
 
     def call_off(self, id: GroupId) -> int:
-        """Cancel what has not begun of a group and ask what runs to stop; return how many members that were."""
+        """Cancel what has not begun of a group and ask what runs to stop; return how many members that were.
+
+        The group takes no member any more, and ends with the last one, also if it was open.
+        """
 
 
 class Lanes(Protocol):

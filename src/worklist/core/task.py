@@ -316,11 +316,23 @@ class Call(Generic[P, R]):
 
     def starmap(self, calls: Iterable[Sequence[Any]]) -> Group:
         """Return a group of calls, one for each sequence of arguments."""
-        return Group(_each(calls, lambda arguments: Step(self, tuple(arguments), {})), self.client)
+        return Group(_each(calls, self._starred), self.client)
+
+    def _starred(self, arguments: Any) -> Step[R]:
+        if not isinstance(arguments, Sequence) or isinstance(arguments, str | bytes):
+            raise ArgumentError(
+                f"{self._task.name}.starmap() got {arguments!r}; expected tuples of arguments, such as (x, y)"
+            )
+        return Step(self, arguments, {})
 
     def job(self, args: Sequence[Any], kwargs: Mapping[str, Any], place: Place | None = None) -> Job:
         """Return the job that this call would put, without putting it; `place` is where it stands in a workflow."""
         options = self._options
+        if options.replace and place is not None and place.after is not None:
+            raise ConfigError(
+                f"{self._task.name}() is declared with replace=True, so as a step that waits for another one it could "
+                "replace a job that does not; have a job of its own do that: current_job().put(...)"
+            )
         takes = place is not None and place.takes
         signature = self._task.signature.rest if takes else self._task.signature
         data = signature.encode(args, kwargs)
@@ -356,7 +368,7 @@ class Call(Generic[P, R]):
             return None
         lane = self._task.name if rule is None and limits is not None else rule
         if callable(lane):
-            lane = lane_name(lane(**signature.by_name(args, kwargs)), f"the lane of {self._task.name}()")
+            lane = lane_name(self._by_rule("lane", lane, signature, args, kwargs), f"the lane of {self._task.name}()")
         if place is None:
             return Ties(lane, limits)
         return Ties(lane, limits, place.group, place.after, place.when, place.takes, place.followed)
@@ -378,12 +390,28 @@ class Call(Generic[P, R]):
         self, rule: KeyRule, data: bytes, signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> str:
         if callable(rule):
-            key: Any = rule(**signature.by_name(args, kwargs))
+            key = self._by_rule("key", rule, signature, args, kwargs)
             if not isinstance(key, str):
                 raise ArgumentError(f"{self._task.name}(): its key function returned {key!r}; expected a string")
         else:
             key = hashlib.blake2b(data, digest_size=16).hexdigest() if rule is True else rule
         return f"{self._task.name}:{key}"
+
+    def _by_rule(
+        self,
+        option: str,
+        rule: Callable[..., Any],
+        signature: Signature,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
+        """Return what a function of the arguments returns, where it can do without the result of a step before."""
+        if signature is not self._task.signature and not signature.accepts(rule):
+            raise ArgumentError(
+                f"{self._task.name}(): its {option} function wants the first argument, which is known only when the "
+                f"step before has ended; name the {option} with using({option}=...)"
+            )
+        return rule(**signature.by_name(args, kwargs))
 
     def handle(self, id: JobId) -> JobHandle[R]:
         """Return the handle of a job of this call."""

@@ -4,6 +4,7 @@ A workflow is a value that nothing changes, so it cannot contain itself. What it
 says which group it is in and what it waits for, so a job's size does not depend on the size of the workflow.
 """
 
+import asyncio
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -130,14 +131,13 @@ class Chain(Node):
         self._nodes: tuple[Node, ...] = ()
         self._when: dict[int, When] = {}
         for index, node in enumerate(nodes):
-            self._append(_checked(node, "a chain"), (when or {}).get(index, "succeeded"))
+            self._append(check_node(node, "a chain"), (when or {}).get(index, "succeeded"))
         if not self._nodes:
             raise ConfigError("a chain needs at least one step; give it calls such as task.s(1)")
 
     def _append(self, node: Node, when: When) -> None:
         """Add a part; a chain within a chain is no more than its steps."""
-        if when not in ("succeeded", "all"):
-            raise ConfigError(f"when is {when!r}; expected 'succeeded' or 'all'")
+        check_when(when)
         start = len(self._nodes)
         steps = node.steps if isinstance(node, Chain) else ((node, when),)
         self._nodes += tuple(step for step, _ in steps)
@@ -191,6 +191,12 @@ class Chain(Node):
 
         return first.enqueue_with(rest, self.client)
 
+    async def aenqueue(self) -> Any:
+        """Do what `enqueue` does, from a coroutine; where it begins with a group, in a thread of its own."""
+        if isinstance(self._nodes[0], Group):
+            return await asyncio.to_thread(self.enqueue)
+        return await super().aenqueue()
+
     def __repr__(self) -> str:
         return f"chain({', '.join(map(repr, self._nodes))})"
 
@@ -205,6 +211,7 @@ class Group(Node):
     def __init__(self, nodes: Iterable[Node], client: Client | None = None) -> None:
         self._nodes: Iterable[Node] = nodes if isinstance(nodes, Iterator) else tuple(nodes)
         self._client = client
+        self._read = False
 
     @property
     def client(self) -> Client:
@@ -218,29 +225,36 @@ class Group(Node):
         nodes = iter(self._nodes)
         first = next(nodes, None)
         if first is None:
-            raise ConfigError(
-                "this group has no members, or is made of an iterator that was put before; to add members later, use "
-                "app.group()"
-            )
+            raise ConfigError("this group has no members; to add members later, use app.group()")
         if nodes is self._nodes:
             self._nodes = itertools.chain((first,), nodes)
-        return _checked(first, "a group")
+        return check_node(first, "a group")
 
     def _members(self) -> Iterator[Node]:
-        return (_checked(node, "a group") for node in self._nodes)
+        """Return the members, one by one. Raises ConfigError where they came from an iterator that was read before."""
+        if self._read and isinstance(self._nodes, Iterator):
+            raise ConfigError("this group is made of an iterator, and was put before; make another one, or give a list")
+        self._read = True
+        return (check_node(node, "a group") for node in self._nodes)
 
     def plan(self, place: Place, jobs: list[Job]) -> Exit:
         """Add the jobs of its members. In another group, they are members of that one."""
         id = place.group or new_group_id()
         here = msgspec.structs.replace(place, group=id, followed=False)
-        client = self.client  # refuses a group without a member, which nothing could follow
+        client, before = self.client, len(jobs)
         for node in self._members():
             node.plan(here, jobs)
+        if len(jobs) == before and (place.followed or place.after is not None):
+            raise ConfigError("a group within a workflow has no members, so nothing could follow it; leave it out")
         return Exit(id, GroupHandle(id, client))
 
     def enqueue(self) -> Any:
         """Put the group, of any size, and return its handle."""
         return self.enqueue_with(lambda group, jobs: None, self.client)
+
+    async def aenqueue(self) -> Any:
+        """Do what `enqueue` does, from a coroutine, in a thread of its own."""
+        return await asyncio.to_thread(self.enqueue)
 
     def enqueue_with(self, rest: Rest, client: Client) -> Any:
         """Put the members, and what waits for them; return the handle of the end."""
@@ -288,7 +302,7 @@ def group(*nodes: Node | Iterable[Node]) -> Group:
         if not isinstance(nodes[0], Iterable):
             raise ConfigError(f"a group got {nodes[0]!r}; expected calls such as task.s(1)")
         return Group(nodes[0])
-    return Group([_checked(node, "a group") for node in nodes])
+    return Group([check_node(node, "a group") for node in nodes])
 
 
 def chord(header: Node | Iterable[Node], callback: Node, when: When = "succeeded") -> Chain:
@@ -298,10 +312,11 @@ def chord(header: Node | Iterable[Node], callback: Node, when: When = "succeeded
     succeeded and is cancelled otherwise; with ``when="all"`` it runs in any case, and gets None for those that did not.
     """
     members = header if isinstance(header, Node) else group(header)
-    return members.then(_checked(callback, "a chord"), when=when)
+    return members.then(check_node(callback, "a chord"), when=when)
 
 
-def _checked(node: Any, what: str) -> Node:
+def check_node(node: Any, what: str) -> Node:
+    """Return a part of a workflow. Raises ConfigError for anything else; `what` names who got it."""
     if isinstance(node, Node):
         return node
     if isinstance(node, list | tuple):
@@ -310,10 +325,15 @@ def _checked(node: Any, what: str) -> Node:
     raise ConfigError(f"{what} got {node!r}; expected a call such as task.s(1){hint}")
 
 
+def check_when(when: Any) -> None:
+    """Raise ConfigError for what is no When."""
+    if when not in ("succeeded", "all"):
+        raise ConfigError(f"when is {when!r}; expected 'succeeded' or 'all'")
+
+
 def _told(end: Exit, jobs: Sequence[Job], ids: Sequence[JobId]) -> Any:
     """Return the handle of a workflow's end; where its key is held, that of the job which holds it."""
-    last = jobs[-1].id
-    if end.id == last and ids[-1] != last:
+    if jobs and end.id == jobs[-1].id != ids[-1]:
         end.handle.id = ids[-1]
     return end.handle
 

@@ -169,7 +169,7 @@ class _Pool:
         """Wait for room; raise if no tasks are taken. The queue's own threads pass until they are to end."""
         if threading.current_thread() in self.threads:
             if self._refusal and self._finished:
-                raise self._refusal
+                raise _again(self._refusal)
             return
         while self._maxsize and len(self.tasks) >= self._maxsize and not self._refusal:
             self.blocked += 1
@@ -178,7 +178,7 @@ class _Pool:
             finally:
                 self.blocked -= 1
         if self._refusal:
-            raise self._refusal
+            raise _again(self._refusal)
 
     def make_room(self) -> None:
         with self._lock:
@@ -283,9 +283,9 @@ class _Pool:
             self._finish()
         for function, args, kwargs in self._withdraw():
             if function is _fulfil:
-                args[0].set_exception(error)
+                args[0].set_exception(_again(error))
             else:
-                self.report(error, function, args, kwargs)
+                self.report(_again(error), function, args, kwargs)
         with self._lock:
             self._end()
 
@@ -345,6 +345,11 @@ def _fulfil(future: Future[R], fn: Callable[..., R], args: tuple[Any, ...], kwar
         del future  # the error's traceback holds this frame; the frame must not hold the future that holds the error
     else:
         future.set_result(result)
+
+
+def _again(error: Exception) -> Exception:
+    """Return a copy: an error that is raised many times would gather the tracebacks of all, and what they hold."""
+    return type(error)(*error.args)
 
 
 def _name(function: Function) -> str:

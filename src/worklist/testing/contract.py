@@ -10,174 +10,44 @@ Time is a `FakeClock` that the tests move; none of them sleeps. What a broker de
 (`Capabilities`) is skipped.
 """
 
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
 from ..core.codec import Codec
 from ..core.errors import ConfigError
-from ..core.job import FOREVER, ErrorInfo, Job, JobId, JobRecord, JobState, Progress, new_job_id
-from ..core.outcome import Cancel, Done, Fail, Outcome, Retry, Snooze
-from ..core.ports import Extended, Filter, Lease, Report, Settlement, Store, WorkerInfo
+from ..core.job import FOREVER, JobId, JobState, Progress
+from ..core.outcome import Cancel, Done, Fail, Outcome, Snooze
+from ..core.ports import Extended, Filter, Report, Settlement, Store
+from .contract_groups import Callbacks, Followers, GroupsOfJobs, JobsThatWait
+from .contract_lanes import ChangingLanes, Joining, Limits, Turns, WaitingForLanes
 from .contract_schedules import ScheduleContract
+from .contract_tools import (
+    DAY,
+    LEASE,
+    PATIENCE,
+    Contract,
+    Waiting,
+    a_job,
+    a_retry,
+    a_worker,
+    an_error,
+    in_threads,
+    lease,
+    lease_one,
+    leased,
+    needs,
+    record,
+    settle,
+    state,
+)
 from .inline import FakeClock
-
-T = TypeVar("T")
-Test = TypeVar("Test", bound=Callable[..., object])
-LEASE = 30.0
-PATIENCE = 60.0
-"""Real seconds after which something that should have happened at once counts as not having happened."""
-DAY = 86400.0
-DONE = Done()
 
 __all__ = ["BrokerContract"]
 
 
-def needs(*capabilities: str) -> Callable[[Test], Test]:
-    """Mark a test of what a broker may do without."""
-
-    def mark(test: Test) -> Test:
-        test.__dict__["capabilities"] = capabilities
-        return test
-
-    return mark
-
-
-def a_job(task: str = "task", **fields: Any) -> Job:
-    """Return a job with a new id."""
-    return Job(id=new_job_id(), task=task, **fields)
-
-
-def a_worker(id: str = "w", **fields: Any) -> WorkerInfo:
-    """Return a worker as it reports itself."""
-    facts: dict[str, Any] = {"host": "here", "pid": 1, "queues": ("default",), "slots": 1, "started": 0.0}
-    return WorkerInfo(id=id, **{**facts, **fields})
-
-
-def an_error(attempt: int = 1, message: str = "no such file") -> ErrorInfo:
-    """Return a failed attempt as text."""
-    return ErrorInfo("OSError", message, "Traceback ...", attempt, 12.5)
-
-
-def a_retry(delay: float = 0.0, error: ErrorInfo | None = None) -> Retry:
-    """Return the outcome of an attempt that failed and is to be made again."""
-    retry = Retry(delay)
-    retry.error = error
-    return retry
-
-
-def lease(store: Store, limit: int = 1, queues: Sequence[str] = ("default",), worker: str = "w") -> list[Lease]:
-    """Lease for the usual time."""
-    return store.lease(worker, queues, limit, LEASE)
-
-
-def lease_one(store: Store, worker: str = "w") -> Lease:
-    """Lease the one job that has to be due."""
-    (only,) = lease(store, 1, worker=worker)
-    return only
-
-
-def leased(store: Store, limit: int = 100, queues: Sequence[str] = ("default",)) -> list[JobId]:
-    """Lease, and return the ids."""
-    return [it.id for it in lease(store, limit, queues)]
-
-
-def settle(store: Store, ours: Lease, outcome: Outcome = DONE, **policy: Any) -> None:
-    """Settle one lease."""
-    store.settle([Settlement(ours, outcome, **policy)])
-
-
-def record(store: Store, id: JobId) -> JobRecord:
-    """Return the record of a job that has to be known."""
-    (found,) = store.load([id])
-    assert found is not None, f"job {id} is not known"
-    return found
-
-
-def state(store: Store, id: JobId) -> JobState | None:
-    """Return a job's state, None where it is not known."""
-    (found,) = store.load([id])
-    return found.state if found else None
-
-
-def in_threads(count: int, call: Callable[[int], T]) -> list[T]:
-    """Return what `call(0)` … `call(count - 1)` return, each called in a thread of its own, all at once."""
-    start = threading.Barrier(count)
-    results: dict[int, T] = {}
-    errors: list[BaseException] = []
-
-    def run(n: int) -> None:
-        try:
-            start.wait(PATIENCE)
-            results[n] = call(n)
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(n,), daemon=True) for n in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-    if errors:
-        raise errors[0]
-    assert len(results) == count, "a thread did not return"
-    return [results[n] for n in range(count)]
-
-
-class Waiting:
-    """A thread that sits in `wait` for longer than any test is willing to."""
-
-    def __init__(self, wait: Callable[[float], None]) -> None:
-        self._begun = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(wait,), daemon=True)
-        self._thread.start()
-        self._begun.wait(PATIENCE)
-
-    def _run(self, wait: Callable[[float], None]) -> None:
-        self._begun.set()
-        wait(10 * PATIENCE)
-
-    def ends(self, seconds: float = PATIENCE) -> bool:
-        """Return whether the wait ends within so many real seconds."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
-
-
-class _Contract:
-    """How the tests get at a broker."""
-
-    def make_broker(self, clock: FakeClock) -> Store:
-        """Return a new, empty broker that tells the time by `clock`."""
-        raise NotImplementedError("a subclass of BrokerContract says how its broker is made")
-
-    def make_another(self, broker: Store, clock: FakeClock) -> Store:
-        """Return a second object on the same store, as another process would open it; else the same one."""
-        return broker
-
-    def plant(self, broker: Store, id: JobId, body: bytes) -> None:
-        """Overwrite the stored body of a job behind the broker's back."""
-        raise NotImplementedError("a subclass of BrokerContract says how a stored body is damaged")
-
-    @pytest.fixture
-    def clock(self) -> FakeClock:
-        """Return the clock of the broker under test."""
-        return FakeClock()
-
-    @pytest.fixture
-    def broker(self, clock: FakeClock, request: pytest.FixtureRequest) -> Iterator[Store]:
-        """Give the broker under test, closed afterwards."""
-        broker = self.make_broker(clock)
-        for name in getattr(request.function, "capabilities", ()):
-            if not getattr(broker.capabilities, name):
-                pytest.skip(f"this broker declares that it cannot do {name}")
-        yield broker
-        broker.close()
-
-
-class _Putting(_Contract):
+class _Putting(Contract):
     def test_put_returns_the_ids_in_order(self, broker: Store) -> None:
         jobs = [a_job() for _ in range(5)]
         assert broker.put(jobs) == [job.id for job in jobs]
@@ -223,7 +93,7 @@ class _Putting(_Contract):
         assert leased(broker, 3000) == [job.id for job in jobs]
 
 
-class _Leasing(_Contract):
+class _Leasing(Contract):
     def test_at_most_limit_jobs_are_leased(self, broker: Store) -> None:
         broker.put([a_job() for _ in range(5)])
         assert len(lease(broker, 2)) == 2
@@ -315,7 +185,7 @@ class _Leasing(_Contract):
         assert broker.change([bad.id], "cancel") + broker.change([bad.id], "delete")
 
 
-class _Time(_Contract):
+class _Time(Contract):
     @needs("delay")
     def test_a_delayed_job_is_not_leased_early(self, broker: Store, clock: FakeClock) -> None:
         job = a_job(delay=10.0)
@@ -415,7 +285,7 @@ class _Time(_Contract):
         assert broker.put([fresh]) == [fresh.id]
 
 
-class _AtLeastOnce(_Contract):
+class _AtLeastOnce(Contract):
     def test_a_job_is_leased_again_once_its_lease_has_lapsed(self, broker: Store, clock: FakeClock) -> None:
         broker.put([a_job()])
         first = lease_one(broker)
@@ -521,7 +391,7 @@ class _AtLeastOnce(_Contract):
         assert leased(broker) == [jobs[1].id, jobs[3].id]
 
 
-class _Extending(_Contract):
+class _Extending(Contract):
     def test_an_extended_lease_does_not_lapse(self, broker: Store, clock: FakeClock) -> None:
         broker.put([a_job()])
         ours = lease_one(broker)
@@ -586,7 +456,7 @@ class _Extending(_Contract):
         assert [worker.id for worker in broker.workers()] == ["b"]
 
 
-class _Settling(_Contract):
+class _Settling(Contract):
     def test_a_result_is_kept(self, broker: Store, clock: FakeClock) -> None:
         broker.put([a_job()])
         ours = lease_one(broker)
@@ -784,7 +654,7 @@ class _Settling(_Contract):
         assert broker.counts() == {}
 
 
-class _Keys(_Contract):
+class _Keys(Contract):
     @needs("key")
     def test_a_key_admits_one(self, broker: Store) -> None:
         first, second, other = a_job(key="k"), a_job(key="k"), a_job(key="l")
@@ -909,7 +779,7 @@ class _Keys(_Contract):
         assert broker.counts() == {"default": {JobState.QUEUED: 20}}
 
 
-class _Inspecting(_Contract):
+class _Inspecting(Contract):
     @needs("inspect")
     def test_load_answers_in_order_and_none_for_the_unknown(self, broker: Store) -> None:
         ids = broker.put([a_job(), a_job()])
@@ -1143,7 +1013,7 @@ class _Inspecting(_Contract):
         assert leased(broker) == [job.id]
 
 
-class _Waiting(_Contract):
+class _Waiting(Contract):
     def test_wait_returns_where_there_is_work(self, broker: Store) -> None:
         broker.put([a_job()])
         assert Waiting(lambda seconds: broker.wait(["other", "default"], seconds)).ends()
@@ -1229,6 +1099,15 @@ class BrokerContract(
     _Keys,
     _Inspecting,
     _Waiting,
+    Turns,
+    Joining,
+    Limits,
+    ChangingLanes,
+    WaitingForLanes,
+    GroupsOfJobs,
+    JobsThatWait,
+    Callbacks,
+    Followers,
     ScheduleContract,
 ):
     """The promises of a broker that keeps records, as tests; `make_broker` and `plant` are the subclass's."""

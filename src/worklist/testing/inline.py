@@ -7,6 +7,7 @@ from ..brokers.memory import MemoryBroker
 from ..core.codec import Codec
 from ..core.execution import Environment, Execution
 from ..core.job import JobState
+from ..core.lane import INFINITE
 from ..core.ports import Filter
 
 
@@ -42,16 +43,28 @@ class InlineWorker:
         try:
             with self._environment.capturing():
                 while queues := self._queues():
-                    self._run_next(queues)
+                    if not self._run_next(queues) and not self._skip_to_opening():
+                        return  # what is left stands in a paused queue or lane
         finally:
             self._running = False
 
-    def _run_next(self, queues: list[str]) -> None:
-        for lease in self.store.lease("inline", queues, 1, 3600.0):
+    def _run_next(self, queues: list[str]) -> bool:
+        """Run the next job; return whether there was one."""
+        leases = self.store.lease("inline", queues, 1, 3600.0)
+        for lease in leases:
             execution = Execution(lease, self._environment)
             if execution.prepare():
                 _runner(execution)()
             self.store.settle([execution.settlement()])
+        return bool(leases)
+
+    def _skip_to_opening(self) -> bool:
+        """Move the clock to when the next lane with jobs opens; return whether one does."""
+        now = self._clock.now
+        times = [lane.opens(now) for lane in self.store.lanes() if lane.queued]
+        opens = min((at for at in times if at > now), default=INFINITE)
+        self._clock.now = now if opens == INFINITE else opens
+        return opens != INFINITE
 
     def _queues(self) -> list[str]:
         """Return the queues that have jobs, moving the clock to the next one that is due."""

@@ -93,11 +93,13 @@ class MemoryBroker(MemorySchedules):
                 self._groups.refuse_ended(job.ties.group)
         for job in jobs:
             self._declare(job, now)
-        tokens = {job.id: next(self._tokens) for job in jobs}
         waits = [job.ties is not None and job.ties.after is not None for job in jobs]
-        order = [job for job, it_waits in zip(jobs, waits, strict=True) if not it_waits]
-        order += [job for job, it_waits in zip(jobs, waits, strict=True) if it_waits]
-        ids = {job.id: self._put(job, tokens[job.id], now) for job in order}
+        numbered = [(job, next(self._tokens), it_waits) for job, it_waits in zip(jobs, waits, strict=True)]
+        ids = {job.id: self._put(job, token, now) for job, token, it_waits in numbered if not it_waits}
+        ids |= {job.id: self._put(job, token, now) for job, token, it_waits in numbered if it_waits}
+        for job in jobs:
+            if job.key is not None and job.ties is not None and job.ties.group is not None:
+                self._groups.look(job.ties.group)  # it may not have been added, as the only one
         return [ids[job.id] for job in jobs]
 
     def _put(self, job: Job, token: int, now: float) -> JobId:
@@ -127,7 +129,7 @@ class MemoryBroker(MemorySchedules):
         """Make the lane and the group that a job names, where they do not exist."""
         ties = job.ties
         if ties is not None and ties.lane is not None:
-            self._lanes.declare(ties.lane, ties.limits or LaneLimits())
+            self._lanes.declare(ties.lane, ties.limits)
         if ties is not None and ties.group is not None:
             self._groups.find(ties.group, now)
         if ties is not None and ties.after is not None and ties.after.startswith("g"):
@@ -196,7 +198,8 @@ class MemoryBroker(MemorySchedules):
         if queue in self._paused or limit <= 0:
             return []
         is_late = partial(self._expire_late, now=now)
-        served = self._lanes.serve(queue, limit, now, lambda lane: _Ready(self, queue, lane), is_late)
+        while (served := self._lanes.serve(queue, limit, now, lambda lane: _Ready(self, queue, lane), is_late)) == []:
+            pass  # the lanes that were looked at had no job left: on to others
         if served is not None:
             return served
         ready = iter(_Ready(self, queue, None).pop, None)
@@ -430,7 +433,7 @@ class MemoryBroker(MemorySchedules):
                 self._finish(row, JobState.EXPIRED, now, keep=KEEP_UNRUN)
             self._groups.follow(now)
             old = [row for row in rows if row.state.finished and row.forget_at <= now][: limit - len(late)]
-            old += [row for row in self._groups.prune(limit - len(late) - len(old), now) if row.state.finished]
+            old += self._groups.prune(limit - len(late) - len(old), now)
             for row in old:
                 self._forget(row)
             self._lanes.drop_idle(now)
@@ -588,7 +591,7 @@ class MemoryBroker(MemorySchedules):
     def members(self, id: GroupId, ended_after: tuple[float, JobId] | None, limit: int) -> list[JobRecord]:
         """Return members that have ended, in the order of their end."""
         with self._changed:
-            ended = [row for row in self._groups.members(id) if row.finished is not None and row.token in self._rows]
+            ended = [row for row in self._groups.members(id) if row.finished is not None]
             ended.sort(key=lambda row: (row.finished or 0.0, *made_at(row)))
             since = ended_after or (-1.0, "")
             rest = [row for row in ended if (row.finished or 0.0, row.job.id) > since]
@@ -597,7 +600,7 @@ class MemoryBroker(MemorySchedules):
     def results(self, id: GroupId) -> list[bytes | None]:
         """Return the results of all members in the order in which they were made."""
         with self._changed:
-            return [row.result for row in self._groups.members(id) if row.token in self._rows]
+            return [row.result for row in self._groups.members(id)]
 
     def call_off(self, id: GroupId) -> int:
         """Cancel what has not begun of a group and ask what runs to stop."""
@@ -635,7 +638,13 @@ class MemoryBroker(MemorySchedules):
     def held_back(self, queues: Sequence[str]) -> bool:
         """Return whether only their lanes keep jobs from being leased (see Broker.held_back)."""
         with self._changed:
-            return any(self._lanes.held_back(queue, self._clock()) for queue in queues)
+            now = self._clock()
+            lines = [(queue, lane) for queue in queues for lane in self._lanes.not_paused(queue, now)]
+            return any(self._is_ready(queue, lane) for queue, lane in lines if queue not in self._paused)
+
+    def _is_ready(self, queue: str, lane: str) -> bool:
+        heap = self._ready.get((queue, lane), [])
+        return any(self._at(token, place) is not None for _, token, place in heap)
 
 
 class _Ready:

@@ -3,6 +3,7 @@
 from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ...core.errors import GroupEnded
 from ...core.job import KEEP_UNRUN, ErrorInfo, GroupId, JobState
@@ -18,8 +19,8 @@ Cancel = Callable[[Row, ErrorInfo], None]
 class _Group:
     id: GroupId
     created: float
-    members: list[Row] = field(default_factory=list)
-    ended_members: list[Row] = field(default_factory=list)
+    members: dict[int, Row] = field(default_factory=dict)
+    """Those that are still known, by token."""
     total: int = 0
     succeeded: int = 0
     failed: int = 0
@@ -36,7 +37,11 @@ class _Group:
 
     @property
     def reason(self) -> str:
-        return why_group(self.id, self.total, self.failed, self.cancelled)
+        return why_group(self.id, self.total, self.failed, self.cancelled, self.called_off)
+
+    @property
+    def ended_well(self) -> bool:
+        return not (self.failed or self.cancelled or self.called_off)
 
     def count(self, state: JobState, by: int) -> None:
         if state is JobState.SUCCEEDED:
@@ -45,6 +50,15 @@ class _Group:
             self.failed += by
         else:
             self.cancelled += by
+
+
+class _Known(NamedTuple):
+    """How something ended that a job was put to wait for after its end."""
+
+    after: str
+    succeeded: bool
+    result: bytes | None
+    reason: str
 
 
 class MemoryGroups:
@@ -57,6 +71,7 @@ class MemoryGroups:
         self._waiting: defaultdict[str, list[Row]] = defaultdict(list)  # what is waited for -> who waits
         self._ends: deque[Row] = deque()
         self._over: deque[_Group] = deque()
+        self._known: deque[_Known] = deque()
 
     def find(self, id: GroupId, now: float) -> _Group:
         """Return a group, made where there is none."""
@@ -82,6 +97,10 @@ class MemoryGroups:
             group.open = False
             self._over.append(group)
 
+    def look(self, id: GroupId) -> None:
+        """Note that a group may be one of which no member is left to end."""
+        self._over.append(self._groups[id])
+
     def refuse_ended(self, id: GroupId) -> None:
         """Raise GroupEnded where a group takes no member any more."""
         if self.takes_no_more(id):
@@ -97,7 +116,7 @@ class MemoryGroups:
         """Count a new member."""
         group = self.find(id, now)
         group.total += 1
-        group.members.append(row)
+        group.members[row.token] = row
         row.group = id
 
     def collects(self, row: Row) -> bool:
@@ -105,18 +124,19 @@ class MemoryGroups:
         return row.group is not None and self._groups[row.group].collects
 
     def wait(self, row: Row, parent: Row | None, now: float) -> None:
-        """Have a new row wait for its parent, or for its group; where that has ended already, see to what follows."""
+        """Have a new row wait for its parent, or for its group; where that has ended already, note it for `follow`."""
         after = row.ties.after or ""
         self._waiting[after].append(row)
         if after.startswith("g"):
             group = self.find(after, now)
             if group.ended is not None:
-                self._release_all(after, group.succeeded == group.total, None, group.reason, now)
+                self._known.append(_Known(after, group.ended_well, None, group.reason))
         elif parent is None or not parent.ties.followed:
             reason = f"job {after} is not known any more, or nothing was to follow it"
-            self._release_all(after, False, None, reason, now)
+            self._known.append(_Known(after, False, None, reason))
         elif parent.state.finished:
-            self._release_all(after, parent.state is JobState.SUCCEEDED, parent.result, _why(parent, None), now)
+            ok = parent.state is JobState.SUCCEEDED
+            self._known.append(_Known(after, ok, parent.result, _why(parent, None)))
 
     def note_end(self, row: Row) -> None:
         """Note that a row has ended, for `follow`."""
@@ -124,15 +144,16 @@ class MemoryGroups:
 
     def follow(self, now: float) -> None:
         """See to what follows from the ends noted since: a job that is cancelled may be one that others wait for."""
-        while self._ends or self._over:
+        while self._known or self._ends or self._over:
+            while self._known:
+                self._release_all(*self._known.popleft(), now)
             while self._ends:
                 self._count(self._ends.popleft(), now)
             groups, self._over = self._over, deque()
             for group in groups:
                 if group.is_over:
                     group.ended = now
-                    ok = not (group.failed or group.cancelled)
-                    self._release_all(group.id, ok, None, group.reason, now)
+                    self._release_all(group.id, group.ended_well, None, group.reason, now)
 
     def _count(self, row: Row, now: float) -> None:
         if row.ties.followed:
@@ -142,7 +163,6 @@ class MemoryGroups:
         if row.group is not None:
             group = self._groups[row.group]
             group.count(row.state, 1)
-            group.ended_members.append(row)
             self._over.append(group)
 
     def _release_all(self, after: str, succeeded: bool, result: bytes | None, reason: str, now: float) -> None:
@@ -160,8 +180,6 @@ class MemoryGroups:
         if row.group is not None:
             group = self._groups[row.group]
             group.count(state, -1)
-            if row in group.ended_members:
-                group.ended_members.remove(row)
             if group.ended is not None:
                 group.ended, group.called_off = None, False
                 self._wait_again(group.id)
@@ -178,6 +196,8 @@ class MemoryGroups:
         """Forget a row that is no longer kept."""
         if row in self._waiting.get(row.ties.after or "", ()):
             self._waiting[row.ties.after or ""].remove(row)
+        if row.group is not None:
+            self._groups[row.group].members.pop(row.token)
 
     def record(self, id: GroupId) -> GroupRecord | None:
         """Return what is known of a group."""
@@ -191,22 +211,23 @@ class MemoryGroups:
             succeeded=group.succeeded,
             failed=group.failed,
             cancelled=group.cancelled,
-            running=sum(row.state is JobState.RUNNING for row in group.members) if group.ended is None else 0,
+            running=sum(row.state is JobState.RUNNING for row in group.members.values()) if group.ended is None else 0,
             open=group.open,
             called_off=group.called_off,
             ended=group.ended,
         )
 
     def members(self, id: GroupId) -> list[Row]:
-        """Return the members of a group in the order in which they were made."""
+        """Return the members of a group that are still known, in the order in which they were made."""
         group = self._groups.get(id)
-        return [] if group is None else sorted(group.members, key=made_at)
+        return [] if group is None else sorted(group.members.values(), key=made_at)
 
     def call_off(self, id: GroupId) -> None:
         """Note that a group was cancelled as a whole."""
         group = self._groups.get(id)
-        if group is not None:
-            group.called_off = True
+        if group is not None and group.ended is None:
+            group.called_off, group.open = True, False
+            self._over.append(group)
 
     def prune(self, limit: int, now: float) -> list[Row]:
         """Forget groups that ended long ago; return the members that were kept for them."""
@@ -214,9 +235,12 @@ class MemoryGroups:
         for group in sorted(self._groups.values(), key=lambda group: group.ended or 0.0):
             if group.ended is None or group.ended > now - KEEP_UNRUN or self._is_waited_for(group.id):
                 continue
-            rows += group.members if group.collects else []
+            if group.collects:
+                rows += [row for row in group.members.values() if row.state.finished][: limit - len(rows)]
             if len(rows) >= limit:
                 break
+            for row in group.members.values():
+                row.group = None
             del self._groups[group.id]
         return rows
 

@@ -30,10 +30,10 @@ class MemoryLanes:
         self._turns: dict[str, dict[str, float]] = {}  # queue -> lane -> turn
         self._rounds: dict[str, tuple[float, float]] = {}  # queue -> where turns stand, turn of jobs in no lane
 
-    def declare(self, name: str, limits: LaneLimits) -> None:
-        """Note what a task declares of a lane."""
-        lane = self.all.setdefault(name, Lane(name=name, limits=limits))
-        if not lane.pinned:
+    def declare(self, name: str, limits: LaneLimits | None) -> None:
+        """Note what a task declares of a lane; who declares nothing changes nothing."""
+        lane = self.all.setdefault(name, Lane(name=name))
+        if limits is not None and not lane.pinned:
             lane.limits = limits
 
     def line_up(self, lane: str, queue: str, limits: LaneLimits) -> None:
@@ -51,10 +51,9 @@ class MemoryLanes:
         times = [self.all[lane].opens(now) for turns in self._turns.values() for lane in turns]
         return min((at for at in times if at > now), default=math.inf)
 
-    def held_back(self, queue: str, now: float) -> bool:
-        """Return whether a lane with a turn in this queue is closed, and not because it is paused."""
-        lanes = [self.all[lane] for lane in self._turns.get(queue, {})]
-        return any(lane.opens(now) and lane.paused <= now for lane in lanes)
+    def not_paused(self, queue: str, now: float) -> list[str]:
+        """Return the lanes with a turn in this queue that are not paused."""
+        return [lane for lane in self._turns.get(queue, {}) if self.all[lane].paused <= now]
 
     def serve(
         self,

@@ -29,7 +29,7 @@ from ...core.ports import Capabilities, Extended, Lease, Report, Settlement, Wor
 from . import groups, lanes, rows
 from .file import Durability, SqliteFile
 from .filewatch import FileWatch, watch_file
-from .groups import End, SqliteGroups
+from .groups import Cause, End, SqliteGroups
 from .inspector import SqliteInspector
 from .lanes import Left, SqliteLanes
 from .rows import (
@@ -110,13 +110,18 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
         ids = {job.id: job.id for job in jobs}
         tied = [job for job in jobs if job.ties is not None]
         numbers = self._prepare_ties(db, tied, now) if tied else {}
-        waiting = [job for job in tied if job.ties.after is not None]  # type: ignore[union-attr]
-        ready = [job for job in jobs if job not in waiting] if waiting else jobs
+        waiting = [job for job in tied if _waits(job)]
+        ready = [job for job in jobs if not _waits(job)] if waiting else jobs
         added = self._insert_ready(db, ready, ids, numbers, now)
         if tied:
             self._note_added(db, added, now)
+        causes: list[Cause] = []
         for job in waiting:
-            ids[job.id] = self._insert_waiting(db, job, numbers, now)
+            ids[job.id] = self._insert_waiting(db, job, numbers, causes, now)
+        if causes:
+            self._groups.follow(db, causes, now)  # at last, when all members of a group have been counted
+        if numbers and any(job.key is not None for job in tied):
+            self._groups.end_where_over(db, numbers.values(), now)  # those of which no member was added
         return [ids[job.id] for job in jobs]
 
     def _insert_ready(
@@ -224,21 +229,27 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
         self._lanes.line_up(db, {(row[_LANE], row[2]) for row in tied if row[4] == IN_LANE}, now)
 
     def _declare_lanes(self, db: Connection, jobs: Sequence[Job], now: float) -> None:
-        ties = [job.ties for job in jobs if job.ties is not None]
-        declared = {it.lane: it.limits or LaneLimits() for it in ties if it.lane is not None}
+        declared: dict[str, LaneLimits | None] = {}
+        for job in jobs:
+            if job.ties is not None and job.ties.lane is not None:
+                declared[job.ties.lane] = job.ties.limits or declared.get(job.ties.lane)
         if declared:
             self._lanes.declare(db, declared, now)
 
     def _groups_of(self, db: Connection, jobs: Sequence[Job], now: float) -> dict[GroupId, int]:
         """Return the numbers of the groups that jobs are members of. Raises GroupEnded where one takes no more."""
-        numbers = {}
-        for id in {job.ties.group for job in jobs if job.ties is not None and job.ties.group is not None}:
-            numbers[id], ended, called_off = self._groups.find(db, id, now)
-            if ended is not None or called_off:
-                members = [job for job in jobs if job.ties is not None and job.ties.group == id]
-                found = [db.execute(SQL["find_place"], (place_of(job.id), job.id)).fetchone()[0] for job in members]
-                if None in found:
-                    groups.refuse_ended(id, ended, called_off)
+        numbers: dict[GroupId, int] = {}
+        closed: dict[GroupId, tuple[float | None, bool]] = {}
+        for job in jobs:
+            id = job.ties.group if job.ties is not None else None
+            if id is None:
+                continue
+            if id not in numbers:
+                numbers[id], ended, called_off = self._groups.find(db, id, now)
+                if ended is not None or called_off:
+                    closed[id] = (ended, called_off)
+            if id in closed and db.execute(SQL["find_place"], (place_of(job.id), job.id)).fetchone()[0] is None:
+                groups.refuse_ended(id, *closed[id])
         return numbers
 
     def _tied_row(self, job: Job, numbers: dict[GroupId, int], now: float) -> Row:
@@ -249,15 +260,17 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
             row = (*row[:4], IN_LANE, *row[5:])
         return (*row, tied_of(job), ties.lane, numbers[ties.group] if ties.group is not None else None, None)
 
-    def _insert_waiting(self, db: Connection, job: Job, numbers: dict[GroupId, int], now: float) -> JobId:
-        """Add a job that waits; where what it waits for has ended already, see to what follows."""
+    def _insert_waiting(
+        self, db: Connection, job: Job, numbers: dict[GroupId, int], causes: list[Cause], now: float
+    ) -> JobId:
+        """Add a job that waits, and to `causes` what it waits for, where that has ended already."""
         row = self._tied_row(job, numbers, now)
         after, cause = self._groups.wait_for(db, job, now)
         row = (*row[:4], WAITING, *row[5:7], groups.waits(job), *row[8:14], after)
         id, new = self._insert_keyed(db, job, row, now)
         if new is not None:
             self._note_added(db, [new], now)
-            self._groups.follow(db, [cause] if cause is not None else [], now)
+            causes += [cause] if cause is not None else []
         return id
 
     def _limits_in(self, body: bytes) -> LaneLimits:
@@ -313,8 +326,13 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
 
     def _in_turn(self, db: Connection, queue: str, limit: int, now: float) -> list[Row]:
         """Return the next jobs of a queue, its lanes served by turn."""
-        due = self._lanes.serve(db, queue, limit, now, functools.partial(self._expire_due, db, now))
-        return self._due(db, queue, limit, now) if due is None else due
+        expire = functools.partial(self._expire_due, db, now)
+        while True:
+            due = self._lanes.serve(db, queue, limit, now, expire)
+            if due is None:
+                return self._due(db, queue, limit, now)
+            if due:
+                return due  # else the lanes that were looked at had no job left: on to others
 
     def _expire_due(self, db: Connection, now: float, late: Sequence[Row]) -> None:
         self._expire(db, [(row[1], row[0], row[6], row[5]) for row in late], now)
@@ -664,6 +682,11 @@ class _Batch:
         """Note that a job is due again at once, where its lane has to know."""
         if state == IN_LANE and lane is not None:
             self.ready.add((lane, queue))
+
+
+def _waits(job: Job) -> bool:
+    """Return whether a job waits for another one or for a group."""
+    return job.ties is not None and job.ties.after is not None
 
 
 def _state_after(delay: float, lane: str | None) -> int:

@@ -21,8 +21,6 @@ from .lanes import SqliteLanes
 from .rows import CANCELLED, DELAYED, FAILED, FOLLOWED, GROUP, IN_LANE, READY, SUCCEEDED, WAITING
 
 SQL = sql.load_statements("sqlite", "groups.sql")
-_NOBODY = -(1 << 62)
-"""What a job waits for that waits for nobody: no row and no group stands there."""
 _COUNTERS = {SUCCEEDED: 0, FAILED: 1}
 
 
@@ -79,7 +77,11 @@ class SqliteGroups:
     def seal(self, db: Connection, id: GroupId, now: float) -> None:
         """Let a group end; it has ended already where all its members have."""
         if db.execute(SQL["seal"], (id,)).rowcount:
-            self.follow(db, self._over(db, [self.find(db, id, now)[0]], now), now)
+            self.end_where_over(db, [self.find(db, id, now)[0]], now)
+
+    def end_where_over(self, db: Connection, seqs: Iterable[int], now: float) -> None:
+        """End those of these groups of which no member is left to end."""
+        self.follow(db, self._over(db, seqs, now), now)
 
     # -- what follows -----------------------------------------------------------------------------------------
 
@@ -117,8 +119,10 @@ class SqliteGroups:
         over = db.execute(SQL["over"], (str([*seqs]),)).fetchall()
         db.executemany(SQL["end"], [(now, seq) for seq, *_ in over])
         return [
-            Cause(-seq, not (failed or cancelled), None, why_group(id, total, failed, cancelled))
-            for seq, id, total, failed, cancelled in over
+            Cause(
+                -seq, not (failed or cancelled or called_off), None, why_group(id, total, failed, cancelled, called_off)
+            )
+            for seq, id, total, failed, cancelled, called_off in over
         ]
 
     def _release(self, db: Connection, causes: Sequence[Cause], now: float) -> list[End]:
@@ -155,10 +159,12 @@ class SqliteGroups:
         assert ties is not None and ties.after is not None  # noqa: PT018, S101
         if ties.after.startswith("g"):
             return self._wait_for_group(db, ties.after, ties.takes, now)
-        row = db.execute(SQL["waited_for"], (rows.place_or_nowhere(ties.after), ties.after)).fetchone()
+        place = rows.place_or_nowhere(ties.after)
+        row = db.execute(SQL["waited_for"], (place, ties.after)).fetchone()
         if row is None or not row[4] & FOLLOWED:
             reason = f"job {ties.after} is not known any more, or nothing was to follow it"
-            return _NOBODY, Cause(_NOBODY, False, None, reason)
+            nobody = max(place, 0) - (1 << 63)  # where no row stands, and no group
+            return nobody, Cause(nobody, False, None, reason)
         seq, id, task, state, tied, grp, result = row
         if state < SUCCEEDED:
             return seq, None
@@ -170,8 +176,9 @@ class SqliteGroups:
             self.collect(db, seq)
         if ended is None:
             return -seq, None
-        _, _, _, total, succeeded, failed, cancelled, *_ = db.execute(SQL["load"], (id,)).fetchone()
-        return -seq, Cause(-seq, succeeded == total, None, why_group(id, total, failed, cancelled))
+        _, _, _, total, succeeded, failed, cancelled, _, called_off, _ = db.execute(SQL["load"], (id,)).fetchone()
+        reason = why_group(id, total, failed, cancelled, called_off)
+        return -seq, Cause(-seq, succeeded == total and not called_off, None, reason)
 
     # -- a retry by hand ----------------------------------------------------------------------------------------
 

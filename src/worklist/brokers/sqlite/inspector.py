@@ -171,18 +171,19 @@ class SqliteInspector:
             with self._file.transaction() as db:
                 found = db.execute(SQL["purgeable"], (queue, str([*CODES[state]]))).fetchall()
                 if not state.finished:
-                    self._end_tied(db, [row for row in found if row[3] > LANE], self._clock())
+                    self._cancel_tied(db, [(seq, id, key) for seq, id, key, tied in found if tied > LANE])
                 db.executemany(SQL["delete"], [(seq,) for seq, *_ in found])
                 db.executemany(SQL["free_key"], [(key, id) for _, id, key, _ in found if key is not None])
             removed += len(found)
             if not found:
                 return removed
 
-    def _end_tied(self, db: Connection, tied: Sequence[tuple[Any, ...]], now: float) -> None:
-        """End jobs that are about to be removed, for their groups and those that wait for them."""
-        for seq, id, key, _ in tied:
+    def _cancel_tied(self, db: Connection, jobs: Sequence[tuple[int, JobId, str | None]]) -> None:
+        """End jobs that are about to be removed, all of them before others hear of it: some may wait for each other."""
+        now = self._clock()
+        for seq, id, key in jobs:
             rows.end(db, seq, id, key, CANCELLED, None, now)
-        self._groups.ended_without_worker(db, [seq for seq, *_ in tied], CANCELLED, now)
+        self._groups.ended_without_worker(db, [seq for seq, *_ in jobs], CANCELLED, now)
 
     def pause(self, queue: str, paused: bool) -> None:
         """Pause or resume a queue."""
@@ -233,6 +234,7 @@ class SqliteInspector:
                 self._groups.ended_without_worker(
                     db, [seq for seq, _, state, _ in batch if state != RUNNING], CANCELLED, self._clock()
                 )
+                self._groups.end_where_over(db, [found[0][0]], self._clock())
             cancelled += len(batch)
             if len(batch) < _BATCH:
                 break

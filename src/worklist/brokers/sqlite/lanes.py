@@ -50,14 +50,14 @@ class SqliteLanes:
     def __init__(self, limits_in: Callable[[bytes], LaneLimits]) -> None:
         self._limits_in = limits_in
 
-    def declare(self, db: Connection, declared: Mapping[str, LaneLimits], now: float) -> None:
-        """Note what tasks declare of the lanes of jobs that are being put."""
+    def declare(self, db: Connection, declared: Mapping[str, LaneLimits | None], now: float) -> None:
+        """Note what tasks declare of the lanes of jobs that are being put; who declares nothing changes nothing."""
         known = self._load(db, declared)
         for name, limits in declared.items():
             lane = known.get(name)
             if lane is None:
-                self._save(db, Lane(name=name, limits=limits))
-            elif lane.limits != limits and not lane.pinned:
+                self._save(db, Lane(name=name, limits=limits or LaneLimits()))
+            elif limits is not None and lane.limits != limits and not lane.pinned:
                 lane.limits = limits
                 self._save_changed(db, lane, now)
 

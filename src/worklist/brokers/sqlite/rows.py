@@ -32,7 +32,8 @@ CODES = {state: tuple(code for code, it in STATES.items() if it is state) for st
 LANE, GROUP, FOLLOWED = 1, 2, 4
 """What a job may be tied to, as bits."""
 
-NOWHERE = -1000
+NOWHERE = -(1 << 62)
+"""Where no row stands, and minus the number of no group."""
 _MAX_PLACE = (1 << 63) - 1000
 
 encode = msgspec.msgpack.Encoder().encode

@@ -26,7 +26,7 @@ UPDATE groups SET succeeded = succeeded + ?, failed = failed + ?, cancelled = ca
 
 -- name: over
 -- Of these groups, those whose last member has ended.
-SELECT seq, id, total, failed, cancelled FROM groups
+SELECT seq, id, total, failed, cancelled, called_off FROM groups
 WHERE seq IN (SELECT value FROM json_each(?)) AND ended IS NULL AND open = 0
 AND total <= succeeded + failed + cancelled;
 
@@ -74,7 +74,7 @@ SELECT COUNT(*) FROM leases, json_each(leases.jobs) AS held JOIN jobs ON jobs.se
 WHERE jobs.grp = ? AND jobs.state = 2 AND jobs.number = leases.number;
 
 -- name: call_off
-UPDATE groups SET called_off = 1 WHERE id = ?;
+UPDATE groups SET called_off = 1, open = 0 WHERE id = ? AND ended IS NULL;
 
 -- name: unfinished
 SELECT seq, id, state, key FROM jobs
@@ -91,7 +91,7 @@ SELECT result FROM jobs WHERE grp = (SELECT seq FROM groups WHERE id = ?) ORDER 
 -- name: outdated
 -- Groups that ended long ago, and for which nobody waits any more.
 SELECT seq, id, collects FROM groups WHERE ended <= ?1
-AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.after = groups.seq AND state < 3) ORDER BY ended LIMIT ?2;
+AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.after = -groups.seq AND state < 3) ORDER BY ended LIMIT ?2;
 
 -- name: drop_members
 DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs WHERE grp = ? AND state > 2 LIMIT ?);

@@ -59,8 +59,10 @@ DELETE FROM turns WHERE lane = ? AND queue = ?;
 UPDATE turns SET opens = ?1 WHERE lane = ?2 AND opens <> ?1;
 
 -- name: held_back
-SELECT EXISTS (SELECT 1 FROM turns JOIN lanes ON lanes.name = turns.lane
-               WHERE queue = ? AND opens > 0 AND paused <= ?);
+-- A turn alone says nothing: the jobs may have been cancelled since.
+SELECT EXISTS (SELECT 1 FROM turns JOIN lanes ON lanes.name = turns.lane WHERE queue = ?1 AND lanes.paused <= ?2
+               AND EXISTS (SELECT 1 FROM jobs WHERE state = -1 AND jobs.lane = turns.lane AND jobs.queue = ?1))
+AND NOT EXISTS (SELECT 1 FROM paused WHERE queue = ?1);
 
 -- name: ready_in_lanes
 SELECT lane, COUNT(*) FROM jobs WHERE state = -1 GROUP BY lane;

@@ -5,7 +5,7 @@
 ALTER TABLE jobs ADD COLUMN tied INTEGER NOT NULL DEFAULT 0;  -- bits: 1 in a lane, 2 in a group, 4 jobs wait for it
 ALTER TABLE jobs ADD COLUMN lane TEXT;
 ALTER TABLE jobs ADD COLUMN grp INTEGER;                      -- groups.seq
-ALTER TABLE jobs ADD COLUMN after INTEGER;                    -- the jobs.seq or groups.seq that it waits for
+ALTER TABLE jobs ADD COLUMN after INTEGER;                    -- the jobs.seq, or minus the groups.seq, that it waits for
 ALTER TABLE jobs ADD COLUMN given BLOB;                       -- the result of the job that it waited for
 ALTER TABLE jobs ADD COLUMN logs BLOB;
 
@@ -45,7 +45,7 @@ CREATE TABLE rounds (
 ) WITHOUT ROWID;
 
 CREATE TABLE groups (
-    seq       INTEGER PRIMARY KEY,
+    seq       INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given again, since members may be kept for longer
     id        TEXT NOT NULL UNIQUE,
     created   REAL NOT NULL,
     total     INTEGER NOT NULL DEFAULT 0,

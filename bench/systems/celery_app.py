@@ -1,0 +1,44 @@
+"""The app that Celery's own worker and beat import. Every key in Redis begins with a prefix of this measurement's."""
+
+import os
+
+from celery import Celery
+
+from bench.systems.base import settings
+from bench.systems.gate import Counter, Gate, called_back
+
+gate = Gate()
+counter = Counter()
+options = settings()
+redis = os.environ.get("BENCH_REDIS", "redis://127.0.0.1:6379/15")
+prefix = f"worklist-bench:{options.dir.name}:"
+app = Celery("bench", broker=redis, backend=redis)
+app.conf.broker_transport_options = {"global_keyprefix": prefix}
+app.conf.result_backend_transport_options = {"global_keyprefix": prefix}
+app.conf.broker_connection_retry_on_startup = False
+app.conf.worker_prefetch_multiplier = 100
+app.conf.beat_schedule = {"tick": {"task": "tick", "schedule": 1.0}}
+if options.late:
+    app.conf.task_acks_late = True
+    app.conf.task_reject_on_worker_lost = True
+    app.conf.broker_transport_options["visibility_timeout"] = 2
+
+
+@app.task(name="counted")
+def counted(number: int) -> int:
+    if not gate.open:
+        gate.wait()
+    counter.count()
+    return number
+
+
+@app.task(name="member")
+def member(number: int) -> int:
+    if not gate.open:
+        gate.wait()
+    return number
+
+
+@app.task(name="callback")
+def callback(results: list[int]) -> None:
+    called_back(results)
