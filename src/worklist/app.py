@@ -546,13 +546,7 @@ class Worklist:
         beat: bool = True,
     ) -> Worker:
         """Return a worker as `work` would run it, for those who run it in a thread of their own."""
-        for queue in queues:
-            self.check_queue(queue)
-        for name, slots in (("threads", threads), ("concurrency", concurrency), ("children", children)):
-            if slots < 1:
-                raise ConfigError(f"{name} is {slots}; expected at least 1")
-        if not self.tasks:
-            raise ConfigError("this app has no tasks; decorate a function with @app.task first")
+        self._check_worker(queues, threads=threads, concurrency=concurrency, children=children)
         options = WorkerOptions(
             queues=tuple(queues) or self.queues,
             lease=self.lease,
@@ -564,6 +558,16 @@ class Worklist:
         executors = self._executors({"thread": threads, "async": concurrency, "process": children})
         own_beat = self.make_beat() if beat and self.capabilities.schedule else None
         return Worker(self.store, self.environment, executors, options, self.events, own_beat)
+
+    def _check_worker(self, queues: Sequence[str], **slots: int) -> None:
+        """Raise ConfigError where no worker can be made of this."""
+        for queue in queues:
+            self.check_queue(queue)
+        for name, number in slots.items():
+            if number < 1:
+                raise ConfigError(f"{name} is {number}; expected at least 1")
+        if not self.tasks:
+            raise ConfigError("this app has no tasks; decorate a function with @app.task first")
 
     def start_worker(
         self,
@@ -598,10 +602,8 @@ class Worklist:
                 f"the jobs of {self._place.scheme}:// live in the process that puts them, where no other can see them; "
                 "use app.work() there, or a URL such as sqlite:///worklist.db"
             )
-        self.make_worker(  # refuses what means nothing
-            queues=queues, threads=threads, concurrency=concurrency, children=children, grace=grace
-        )
-        app, script = variable_of(self)
+        self._check_worker(queues, threads=threads, concurrency=concurrency, children=children)
+        app, script = variable_of(self, {task.function.__module__ for task in self.tasks.values()})
         arguments = [f"--threads={threads}", f"--concurrency={concurrency}", f"--children={children}"]
         arguments += [f"--grace={seconds(grace, 'grace')}", *([] if beat else ["--no-beat"])]
         arguments += [f"--queues={','.join(queues)}"] if queues else []

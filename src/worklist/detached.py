@@ -4,10 +4,10 @@ All of it stands on locks that the system drops with the process that holds them
 are here: the program's (`start`, `find`, WorkerProcess) and the worker's (Post). It knows neither apps nor brokers:
 what is to be served comes as a command line, and whether there is work as a function.
 
-Three files in a folder beside the database carry the locks:
+Three files in a folder beside the database carry the locks, and ``worker.json`` says who the worker is:
 
-- ``pid``: held by the worker for its whole life; it holds who that is. It is the starter that takes the lock, and the
-  worker inherits it, so there is no moment at which two could start.
+- ``life``: held by the worker for its whole life. It is the starter that takes it, and the worker inherits it, so there
+  is no moment at which two could start.
 - ``start``: held while somebody starts or looks for a worker, and by a worker from the moment it decides to end.
 - ``programs``: shared by all programs that started the worker and still live; an idle worker waits for them.
 """
@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -50,7 +50,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
 
     database: str
     lock: int
-    """The file descriptor that holds the lock on ``pid``."""
+    """The file descriptor that holds ``life``."""
     script: str | None = None
     """The file of the app's module, where that is a script and not found by its name."""
     idle_exit: float | None = None
@@ -59,7 +59,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """Who the worker is, as ``pid`` holds it from the moment it serves; or the `error` that kept it from that."""
+    """Who the worker is, as ``worker.json`` has it from the moment it serves; or the `error` that kept it from that."""
 
     pid: int = 0
     since: float = 0.0
@@ -81,6 +81,7 @@ class Place:
         self.database = Path(database)
         absolute = self.database.absolute()
         self._folder = absolute.with_name(f"{absolute.name}.worker")
+        self._about = self._folder / "worker.json"
         self.log = absolute.with_name(f"{absolute.name}.log")
 
     @property
@@ -114,15 +115,21 @@ class Place:
         finally:
             os.close(start)
 
-    def write(self, about: About | None) -> None:
-        """Write down who the worker is, or nothing. Only who holds ``pid`` may."""
-        (self._folder / "pid").write_bytes(msgspec.json.encode(about) if about is not None else b"")
+    def write(self, about: About) -> None:
+        """Write down who the worker is, all at once. Only who holds ``life`` may."""
+        new = self._about.with_suffix(".new")
+        new.write_bytes(msgspec.json.encode(about))
+        new.replace(self._about)
+
+    def forget(self) -> None:
+        """Remove what a worker that has ended wrote down. Only who holds ``life`` may."""
+        self._about.unlink(missing_ok=True)
 
     def read(self) -> About | None:
-        """Return who the worker is; None where it has not said so yet, or not all of it."""
+        """Return who the worker is, None where it has not said so yet; of any worth only where ``life`` is held."""
         try:
-            return msgspec.json.decode((self._folder / "pid").read_bytes(), type=About)
-        except msgspec.DecodeError:
+            return msgspec.json.decode(self._about.read_bytes(), type=About)
+        except (FileNotFoundError, msgspec.MsgspecError):
             return None
 
     def programs_live(self) -> bool:
@@ -220,14 +227,17 @@ class WorkerProcess:
         return f"<WorkerProcess {self.pid} on {self._place.database}>"
 
 
-def variable_of(thing: object) -> tuple[str, str | None]:
+def variable_of(thing: object, likely: Iterable[str]) -> tuple[str, str | None]:
     """Return ``module:name`` of the variable that holds `thing`, and the module's file where that runs as a script.
 
-    Raises ConfigError where another process cannot import it. O(global variables of all modules).
+    The modules in `likely` are looked at first, others that have imported it next, the script that runs last. Raises
+    ConfigError where another process cannot import it. O(global variables of all modules).
     """
-    for module_name, module in [("__main__", sys.modules["__main__"]), *sys.modules.items()]:
+    others = [name for name in sys.modules if name not in ("__main__", "__mp_main__")]
+    for module_name in (*likely, *others, "__main__"):
+        module = sys.modules.get(module_name)
         for name, value in list(getattr(module, "__dict__", {}).items()):
-            if value is thing and module_name != "__mp_main__":
+            if module is not None and value is thing:
                 return _importable(module_name, module, name)
     raise ConfigError(
         "the app is in no variable of a module, so that another process cannot import it; "
@@ -260,11 +270,11 @@ def _running(place: Place) -> About | None:
     if fcntl is None or not place.was_used:
         return None
     with place.one_at_a_time():
-        pid = place.open("pid")
+        life = place.open("life")
         try:
-            about = None if _try_lock(pid) else place.read()
+            about = None if _try_lock(life) else place.read()
         finally:
-            os.close(pid)
+            os.close(life)
     return about if about is not None and not about.error else None
 
 
@@ -302,27 +312,27 @@ def start(
 
 
 def _started_or_found(place: Place, app: str, arguments: Sequence[str], assignment: Assignment) -> About:
-    pid = place.open("pid")
+    life = place.open("life")
     try:
-        found = _found(place, pid)
+        found = _found(place, life)
         if found is not None:
             return found
-        place.write(None)
+        place.forget()
         place.trim_log()
-        process = _spawn(place, app, arguments, msgspec.structs.replace(assignment, lock=pid))
+        process = _spawn(place, app, arguments, msgspec.structs.replace(assignment, lock=life))
     finally:
-        os.close(pid)  # the worker has inherited it
+        os.close(life)  # the worker has inherited it
     about = _once_it_serves(place, process)
     threading.Thread(target=process.wait, name="worklist-reaper", daemon=True).start()
     return about
 
 
-def _found(place: Place, pid: int) -> About | None:
-    """Return who holds ``pid``; None where nobody does, and now this process.
+def _found(place: Place, life: int) -> About | None:
+    """Return who holds ``life``; None where nobody does, and now this process.
 
     Waits for one whose starter died before it served, and for the end of one that takes no more jobs.
     """
-    while not _try_lock(pid):
+    while not _try_lock(life):
         about = place.read()
         if about is not None and not about.leaving and not about.error:
             return about
@@ -384,7 +394,7 @@ def _refuse_another(place: Place, about: About, tasks: Sequence[str], queues: Se
 
 
 class Post:
-    """What a detached worker holds: the lock on ``pid``, which it inherited, and its log."""
+    """What a detached worker holds: the lock on ``life``, which it inherited, and its log."""
 
     def __init__(self, assignment: Assignment) -> None:
         self.assignment = assignment
@@ -420,9 +430,14 @@ class Post:
         self.place.write(self._about)
 
     def leave(self) -> None:
-        """Tell that this process takes no more jobs: who starts a worker now waits for its end."""
-        if self._about is not None:
-            self.place.write(msgspec.structs.replace(self._about, leaving=True))
+        """Tell that this process takes no more jobs: who starts a worker now waits for its end.
+
+        Signal handlers call this, one perhaps in the midst of another.
+        """
+        if self._about is not None and not self._about.leaving:
+            self._about = msgspec.structs.replace(self._about, leaving=True)
+            with contextlib.suppress(OSError):
+                self.place.write(self._about)
 
     def keep(self, done: Callable[[], Any], unfinished: Callable[[], bool], stop: Callable[[], None]) -> None:
         """Keep the log small; with `idle_exit`, call `stop` once nothing is left to do. A thread of its own.
@@ -468,10 +483,8 @@ class Post:
         return True
 
     def end(self) -> None:
-        """Leave: first the lock on ``pid``, then ``start``, for who waits there to see that nobody serves."""
+        """Leave: first the lock on ``life``, then ``start``, for who waits there to see that nobody serves."""
         self._ended.set()
-        if self._about is not None:
-            self.place.write(None)
         os.close(self._lock)
         self._last.close()
 

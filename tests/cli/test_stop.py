@@ -37,6 +37,7 @@ def test_detach_status_and_stop(folder: Folder) -> None:
     assert re.search(rf"^detached worker: pid {pid} of tasks:app, began .*, prints to worklist.db.log$", shown, re.M)
     told = folder.json("status")["detached"]
     assert (told["pid"], told["app"], told["log"]) == (pid, "tasks:app", str(folder.path / "worklist.db.log"))
+    assert folder.signed_in(1) == [pid]
     assert folder.json("status")["workers"][0]["slots"] == 3
     assert folder.ok("stop", "tasks:app").startswith(f"pid {pid} on sqlite:///worklist.db ended after ")
     assert folder.ok("stop", "--url", "sqlite:///worklist.db") == "no detached worker runs on sqlite:///worklist.db\n"

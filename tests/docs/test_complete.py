@@ -7,7 +7,7 @@ import re
 import pytest
 
 import worklist
-from worklist import settings
+from worklist import WorkerProcess, settings
 from worklist.app import _ADAPTERS, Worklist
 from worklist.core import errors, events, ports
 from worklist.core.job import MOVES, JobState
@@ -95,6 +95,17 @@ def test_worker_options():
         (row,) = rows(section, name)
         default = "none" if parameter.default in (None, ()) else str(parameter.default)
         assert bare(row[1]) == default, f"the default of {name} is {default}"
+
+
+def test_options_of_a_worker_in_a_process_of_its_own():
+    section = _section(reference("tasks.md"), "A worker in a process of its own")
+    work = inspect.signature(Worklist.work).parameters
+    for parameter in inspect.signature(Worklist.start_worker).parameters.values():
+        assert parameter.name == "self" or f"`{parameter.name}`" in section
+        if parameter.name in work:
+            assert parameter.default == work[parameter.name].default, "the reference says that they are the same"
+    for member in (name for name in vars(WorkerProcess) if not name.startswith("_")):
+        assert f"`{member}" in section
 
 
 def test_url_schemes_and_options():

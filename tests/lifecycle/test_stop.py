@@ -33,6 +33,15 @@ def test_a_second_signal_stops_now_and_hands_back_what_runs(place: Place) -> Non
     assert job.status == "queued", "it has to be free at once, not when its lease of a minute lapses"
 
 
+def test_two_signals_at_once_are_heard(place: Place) -> None:
+    for number in range(8):  # they went unheard in every fourth or so
+        worker = place.worker(lease=60.0)
+        assert place.tasks.touch.enqueue(number).result(timeout=60) == number
+        worker.send_signal(signal.SIGTERM)
+        worker.send_signal(signal.SIGINT)
+        assert worker.wait(timeout=20) == 0
+
+
 def test_the_grace_time_ends(place: Place) -> None:
     job = place.tasks.anap.enqueue(1, 3600.0)
     worker = place.worker(lease=60.0, grace=0.2)

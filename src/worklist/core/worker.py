@@ -46,6 +46,9 @@ the broker takes so long that the executors would run dry meanwhile."""
 READ_AHEAD_JOBS = 400
 HOSTAGE_SECONDS = 0.5
 """Jobs leased ahead are handed back where no job has ended for this long."""
+SILENCE_SECONDS = 1.0
+"""The longest wait of an idle worker. Of two signals that arrive at once, Python may notice neither in a thread that
+waits for ever: it hears them when the wait is over."""
 GATHER_SECONDS = 0.005
 """For how long results may gather while there is more to do."""
 SWITCH_SECONDS = 0.001
@@ -210,7 +213,7 @@ class Worker:
         while self._backlog() > half and time.monotonic() < end:
             time.sleep(GATHER_SECONDS / 10)
 
-    def _next(self, patience: float | None) -> Execution | None:
+    def _next(self, patience: float) -> Execution | None:
         try:
             return self._inbox.get(timeout=patience)
         except queue.Empty:
@@ -284,11 +287,11 @@ class Worker:
 
     # -- waiting ------------------------------------------------------------------------------------------------
 
-    def _patience(self) -> float | None:
-        """Return for how long the inbox may stay silent; None: for ever."""
+    def _patience(self) -> float:
+        """Return for how long to wait where the inbox stays silent."""
         if self._unsettled or (self._work_expected and self._room()):
             return 0.0
-        return HOSTAGE_SECONDS if self._backlog() else None
+        return HOSTAGE_SECONDS if self._backlog() else SILENCE_SECONDS
 
     def _watch_if_idle(self) -> None:
         if not (self._work_expected or self._watching or self._is_full()):
