@@ -8,7 +8,7 @@ from bench.report import Entry, Measured, Report
 from bench.rows import NORMAL, Case, Contender, Metric, Scale
 from bench.table import CHINESE, Words
 
-ROWS = ("beats", "fairness", "pace", "lanes", "before", "chord", "chains")
+ROWS = ("before", "chains", "chord", "fairness", "pace", "lanes", "beats")
 PEERS = ("celery", "huey", "flexiq")
 
 US = "worklist_composition"
@@ -17,7 +17,7 @@ REDIS = "Redis"
 
 def all_cases(scale: Scale) -> list[Case]:
     """Every case, in the order in which they run and are shown."""
-    makers = (_beats, _fairness, _pace, _lanes, _before, _chord, _chains)
+    makers = (_before, _chains, _chord, _fairness, _pace, _lanes, _beats)
     return [case for make in makers for case in make(scale)]
 
 
@@ -154,7 +154,7 @@ def _before(scale: Scale) -> Iterator[Case]:
             Contender("worklist_before", "before lanes came", "drain", scale.jobs, setting_zh="引入 lane 之前"),
             Contender("worklist", "now", "drain", scale.jobs, setting_zh="现在"),
         ),
-        rounds=11,
+        rounds=9,
     )
 
 
