@@ -33,7 +33,7 @@ beat.run()
 """
 BEATS = 5
 LATE = 10.0
-"""Seconds, for a machine that is busy with other tests; the benchmark suite `composition` measures how late a tick is."""
+"""Seconds, for a machine that is busy with other tests; how late a tick is, bench/composition.py measures."""
 
 
 class Beats:
