@@ -271,7 +271,8 @@ NOTES = (
     "With a rate of 50/s a lane may start five jobs at once, to make up for a tenth of a second without a look.",
     (
         "Where workers are killed, Worklist's leases last 2 s. A callback that did not come within 20 s has not run. "
-        "Celery with late acknowledgement: task_acks_late, task_reject_on_worker_lost, a visibility timeout of 2 s."
+        "Celery with late acknowledgement: task_acks_late, task_reject_on_worker_lost, a visibility timeout of 2 s. "
+        "As installed, what a dead worker had fetched and not begun is run by another one after an hour: too late here."
     ),
     "FlexiQ's chord is put and waited for by the process that called it, which was not killed; its chain is, too.",
     "Celery and Huey run a tenth of the chains, or a run would take minutes.",
@@ -287,6 +288,7 @@ NOTES_ZH = (
     (
         "杀 worker 时，Worklist 的租约为 2 秒。20 秒内未执行的回调计为未执行。"
         "Celery 的延迟确认：task_acks_late、task_reject_on_worker_lost、visibility timeout 2 秒。"
+        "默认设置下，死去的 worker 已取走而未开始的任务要一小时后才交给别的 worker，这里没有等那么久。"
     ),
     "FlexiQ 的 chord 在调用它的进程中等待成员，该进程未被杀；它的 chain 也如此。",
     "Celery 与 Huey 只执行十分之一的链，否则一轮要数分钟。",
