@@ -51,7 +51,7 @@ class CelerySystem(System):
     def worker(self) -> list[str]:
         command = [sys.executable, "-m", "celery", "-A", "bench.systems.celery_app", "worker", "--loglevel", "ERROR"]
         command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"{time.monotonic_ns()}@bench"]
-        return [*command, "--pool", "solo" if self.options.processes == 1 else "prefork"]
+        return [*command, "--pool", "prefork", "--concurrency", str(self.options.processes)]
 
     def beat(self, number: int) -> list[str]:
         """Each beat of several has its own file of state, as one on each machine would have."""

@@ -21,7 +21,8 @@ app.conf.beat_schedule = {"tick": {"task": "tick", "schedule": 1.0}}
 if options.late:
     app.conf.task_acks_late = True
     app.conf.task_reject_on_worker_lost = True
-    app.conf.broker_transport_options["visibility_timeout"] = 2
+    again_soon = {"visibility_timeout": 2, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
+    app.conf.broker_transport_options |= again_soon
 
 
 @app.task(name="counted")

@@ -109,16 +109,14 @@ def chord(system: System) -> dict[str, float]:
     A callback that does not come in the time that is given has not run: that is a result, not a failure.
     """
     options = system.options
-    put_began = time.monotonic()
     system.put_chord(options.jobs)
-    put_seconds = time.monotonic() - put_began
     command = system.worker_alone()
     with Crew(lambda _: command, options.processes, options.dir / "worker.log", system.stop_signal) as crew:
         _until(lambda: len(list(options.dir.glob("ready-*"))) >= options.processes, crew, "the workers")
         begun = time.monotonic()
         (options.dir / "go").touch()
         figures = _watch(system, crew, begun)
-    return figures | {"put_rate": options.jobs / put_seconds, **_callbacks(system, begun)}
+    return figures | _callbacks(system, begun)
 
 
 def _watch(system: System, crew: Crew, begun: float) -> dict[str, float]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+CPU_CLOCK = 2
+"""Linux: of the clocks that a process has, the one that counts what the scheduler gave it."""
 
 
 class GaveUpError(Exception):
@@ -84,10 +86,23 @@ def read_stat(path: Path) -> list[str]:
 
 def cpu_seconds(pids: Iterable[int]) -> float:
     """User and system time of these processes and of their children that have ended."""
-    ticks = 0
-    for pid in pids:
-        ticks += sum(int(field) for field in read_stat(Path(f"/proc/{pid}/stat"))[11:15])
-    return ticks / TICKS_PER_SECOND
+    return sum(_own_seconds(pid) + _children_seconds(pid) for pid in pids)
+
+
+def _own_seconds(pid: int) -> float:
+    """To the nanosecond: the ticks in `stat` are 10 ms, which is some per cent of a run of half a second.
+
+    A process's clock has its id as clock_getcpuclockid(3) makes it of the process's.
+    """
+    try:
+        return time.clock_gettime((~pid << 3) | CPU_CLOCK)
+    except OSError:  # the process is gone
+        return 0.0
+
+
+def _children_seconds(pid: int) -> float:
+    """Of those children that have ended and were waited for, who have no clock any more."""
+    return sum(int(field) for field in read_stat(Path(f"/proc/{pid}/stat"))[13:15]) / TICKS_PER_SECOND
 
 
 def resident_mib(pids: Iterable[int]) -> float:

@@ -22,8 +22,6 @@ QUEUES = ("default",)
 RESULT = b"\x00"
 LEASE = "2s"
 """Where workers are killed: so long their jobs stay with nobody."""
-DEATHS = "100"
-"""Where workers are killed: so many may die with a job; as installed three, which a kill a second makes too few."""
 SMALL, EACH = 99, 10
 """The small tenants, and the jobs of each."""
 DUE = 10
@@ -38,7 +36,7 @@ class Composition(WorklistSystem):
     def __init__(self, options: Options) -> None:
         os.environ["BENCH_SMALL"] = str(SMALL * EACH)
         if options.kill_every:
-            os.environ |= {"WORKLIST_LEASE": LEASE, "WORKLIST_REDELIVERIES": DEATHS}
+            os.environ["WORKLIST_LEASE"] = LEASE
         super().__init__(options)
 
     def worker(self) -> list[str]:
@@ -82,6 +80,10 @@ class Composition(WorklistSystem):
     def put_limited(self, jobs: int) -> None:
         self._app.limited.enqueue_many((number,) for number in range(jobs))
 
+    def lease_times(self) -> list[float]:
+        """When jobs were taken, which is where the rate is kept."""
+        return [it.started for it in self._store.find(Filter(limit=100_000)) if it.started is not None]
+
     def put_in_lanes(self, lanes: int, jobs: int) -> None:
         """Share jobs out among ten lanes, beside others with a job each that is not due: half by rate, half paused."""
         closed = [f"closed {number}" for number in range(lanes - DUE)]
@@ -103,7 +105,8 @@ class Composition(WorklistSystem):
     def exchange(self, leases: Iterable[Lease], limit: int) -> list[Lease]:
         """Settle these and lease the next, as a worker does."""
         done = [Settlement(lease, Done(RESULT)) for lease in leases]
-        return self._store.exchange(done, "bench", QUEUES, limit, 60.0)
+        taken: list[Lease] = self._store.exchange(done, "bench", QUEUES, limit, 60.0)
+        return taken
 
 
 def prepare(system: System) -> dict[str, float]:
@@ -156,24 +159,34 @@ def fairness(system: System) -> dict[str, float]:
 
 
 def pace(system: System) -> dict[str, float]:
-    """Starts of the jobs of one lane with a rate, over the time that is given; all jobs are there from the start."""
+    """Jobs of one lane with a rate, over the time that is given; all are there from the start.
+
+    The rate is kept when jobs are taken; a worker that is late with what it has taken may start them closer together.
+    """
     options = system.options
     _own(system).put_limited(options.jobs)
     with worker_of(system) as worker:
         _, cpu_before = open_gate(worker, options)
         time.sleep(options.seconds + 1)
         cpu = cpu_seconds(worker.family()) - cpu_before
-    starts = sorted(float(at) for at in joined.from_iterable(map(_lines, options.dir.glob("starts-*"))))
-    first = starts[0]
-    inside = [at - first for at in starts if at - first < options.seconds]
-    windows = _windows(inside, 1.0, options.seconds)
+    starts = _from_first(map(float, joined.from_iterable(map(_lines, options.dir.glob("starts-*")))), options.seconds)
+    leases = _from_first(_own(system).lease_times(), options.seconds)
+    windows = _windows(starts, 1.0, options.seconds)
     return {
-        "rate": len(inside) / options.seconds,
+        "rate": len(starts) / options.seconds,
         "least": min(windows),
         "most": max(windows),
-        "burst": max(_windows(inside, BURST_SECONDS, options.seconds)),
+        "burst": max(_windows(starts, BURST_SECONDS, options.seconds)),
+        "leased_most": max(_windows(leases, 1.0, options.seconds)),
+        "leased_burst": max(_windows(leases, BURST_SECONDS, options.seconds)),
         "cpu_percent": 100 * cpu / (options.seconds + 1),
     }
+
+
+def _from_first(times: Iterable[float], seconds: float) -> list[float]:
+    """Times since the first one, in order, as far as they lie within so many seconds."""
+    ordered = sorted(times)
+    return [at - ordered[0] for at in ordered if at - ordered[0] < seconds]
 
 
 def _lines(path: Path) -> list[str]:

@@ -486,6 +486,28 @@ class JobsThatWait(Contract):
         assert leased(broker) == [second.id]
 
     @needs("group")
+    def test_of_a_lapsed_and_a_new_lease_settled_in_one_call_the_new_one_counts(
+        self, broker: Store, clock: FakeClock
+    ) -> None:
+        id = new_group_id()
+        member, last = tied(group=id), tied(after=id)
+        broker.put([member, last])
+        stale = lease_one(broker)
+        clock.advance(LEASE)
+        fresh = lease_one(broker)
+        lost, follower = a_job(), a_job()
+        broker.settle(
+            [
+                Settlement(stale, Done(b"\x01"), followers=[lost]),
+                Settlement(fresh, Done(b"\x02"), followers=[follower]),
+            ]
+        )
+        assert record(broker, member.id).result == b"\x02"
+        assert counters(broker, id) == (1, 1, 0, 0)
+        assert state(broker, lost.id) is None
+        assert set(leased(broker)) == {last.id, follower.id}
+
+    @needs("group")
     def test_a_stale_settle_releases_nobody(self, broker: Store, clock: FakeClock) -> None:
         first = tied(followed=True)
         second = tied(after=first.id, takes=True)

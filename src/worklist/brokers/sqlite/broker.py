@@ -523,9 +523,10 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
         left: defaultdict[str, Left] = defaultdict(Left)
         for settlement in settlements:
             lease, outcome = settlement.lease, settlement.outcome
-            if lease.token not in ours:
+            facts = ours.pop((lease.token, lease.number), None)
+            if facts is None:
                 continue
-            task, lane, grp, collects = ours.pop(lease.token)
+            task, lane, grp, collects = facts
             if type(outcome) is Done:
                 state: int | None = SUCCEEDED
                 batch.add_collected(settlement) if collects else batch.add_done((settlement,))
@@ -541,13 +542,16 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
         self._lanes.line_up(db, batch.ready, now)
         return ends
 
-    def _still_ours(self, db: Connection, settlements: Sequence[Settlement]) -> dict[int, Row]:
-        """Return, by place, what is known of the leased jobs that still run under their lease."""
+    def _still_ours(self, db: Connection, settlements: Sequence[Settlement]) -> dict[tuple[int, int], Row]:
+        """Return what is known of the leased jobs that still run under their lease, by place and number.
+
+        A job may stand here twice, with a lease that lapsed and with the one that its worker took afterwards.
+        """
         by_number: defaultdict[int, list[int]] = defaultdict(list)
         for settlement in settlements:
             by_number[settlement.lease.number].append(settlement.lease.token)
         return {
-            seq: tuple(facts)
+            (seq, number): tuple(facts)
             for number, tokens in by_number.items()
             for seq, *facts in db.execute(groups.SQL["tied"], (number, str(tokens)))
         }
