@@ -79,7 +79,8 @@ class Schedules(RuleBasedStateMachine):
         seen = known[which % len(known)]
         due = self.clock.now + ahead
         batch = [seen.job_of(self.clock.now, f"{next(self.fresh):016x}{0:010x}", self.clock.now) for _ in range(jobs)]
-        assert self.subject.tick(seen, due, self.clock.now, batch) == self.model.tick(seen, due, self.clock.now, batch)
+        theirs = self.subject.tick(seen, due, self.clock.now, batch)
+        assert by_job(theirs, batch) == by_job(self.model.tick(seen, due, self.clock.now, batch), batch)
 
     @rule(order=st.permutations([0, 1]))
     def beat(self, order: list[int]) -> None:
@@ -104,6 +105,12 @@ class Schedules(RuleBasedStateMachine):
         subject = self.subject
         assert subject.schedules() == self.model.schedules()
         assert told(subject) == told(self.model)
+
+
+def by_job(ids: list[str] | None, batch: list[Job]) -> list[str] | None:
+    """Return what a tick returned, but for the ids of jobs that a beat put: each beat gives its own jobs their ids."""
+    ours = {job.id for job in batch}
+    return None if ids is None else [id if id in ours else "one that a beat put" for id in ids]
 
 
 def told(store: Any) -> list[tuple[Any, ...]]:
