@@ -1,17 +1,16 @@
 """The command ``worklist beat``: a beat without a worker, for where no worker carries one."""
 
 import os
-import sys
 
 import click
 
 from ..app import Worklist, stop_on_signals
 from ..core.beat import Beat
-from ..core.errors import WorklistError
-from ..supervisor import CANNOT_START, obey_parent
+from ..supervisor import obey_parent
 from .load import load_app, refuse_private
 from .narrator import Narrator
-from .render import say_error, without_password
+from .parent import told_to_parent
+from .render import without_password
 from .worker_command import chosen_path, show_log
 
 
@@ -28,14 +27,8 @@ def beat(path: str | None, app_path: str | None, quiet: bool, supervised: bool, 
     """
     path = chosen_path(path, app_path)
     narrator = Narrator(quiet)
-    try:
+    with told_to_parent(supervised, hush):
         app, made = _made(path)
-    except WorklistError as error:
-        if not supervised:
-            raise
-        if not hush:
-            say_error(str(error))
-        sys.exit(CANNOT_START)
     _serve(app, made, path, narrator, supervised)
 
 

@@ -3,13 +3,16 @@
 It never imports the app; each of its children is a command of this same program with ``--supervised``.
 """
 
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ..supervisor import Supervisor
+from ..core.errors import WorklistError
+from ..supervisor import CANNOT_START, Supervisor
 from .narrator import Narrator
+from .render import say_error
 
 
 class Crew(NamedTuple):
@@ -39,3 +42,16 @@ def supervise(path: str, crews: Sequence[Crew], narrator: Narrator, *, until_emp
     }
     narrator.news("parent", f"pid {os.getpid()} starts {' and '.join(map(str, crews))} of {path}")
     return Supervisor(commands, narrator.say, hush=["--hush"], until_empty=until_empty).run()
+
+
+@contextlib.contextmanager
+def told_to_parent(supervised: bool, hush: bool) -> Iterator[None]:
+    """In a child: end with `CANNOT_START` where something keeps it from serving, which it says unless to be `hush`."""
+    try:
+        yield
+    except WorklistError as error:
+        if not supervised:
+            raise
+        if not hush:
+            say_error(str(error))
+        sys.exit(CANNOT_START)

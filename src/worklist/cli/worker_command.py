@@ -26,7 +26,7 @@ from ..supervisor import CANNOT_START, RECYCLED, obey_parent
 from .job_commands import count_of
 from .load import EXPECTED, configured_path, load_app, load_script, refuse_private
 from .narrator import Narrator
-from .parent import Crew, supervise
+from .parent import Crew, supervise, told_to_parent
 from .render import say_error, spelt_seconds, without_password
 
 
@@ -131,14 +131,8 @@ def worker(
     if processes is not None:
         workers = Crew("worker", as_arguments(options), processes)
         sys.exit(supervise(path, [workers], narrator, until_empty=options["until_empty"]))
-    try:
+    with told_to_parent(supervised, hush):
         app, worker = _made(path, options)
-    except WorklistError as error:
-        if not supervised:
-            raise
-        if not hush:
-            say_error(str(error))
-        sys.exit(CANNOT_START)
     sys.exit(_serve(app, worker, path, options, narrator, supervised))
 
 

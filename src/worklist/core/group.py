@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 from .client import Bar, Client
 from .codec import decode_value
 from .errors import ConfigError, GroupFailed, GroupUnknown, ResultTimeout
-from .handle import JobHandle
-from .job import GroupId, JobId, JobState
+from .handle import JobHandle, pause
+from .job import GroupId, JobId, JobRecord, JobState
 from .ports import GroupRecord
 
 if TYPE_CHECKING:
@@ -65,12 +65,8 @@ class GroupHandle:
                 self._pause(begun, timeout, record)
 
     def _pause(self, begun: float, timeout: float | None, record: GroupRecord) -> None:
-        waited = time.monotonic() - begun
-        left = 60.0 if timeout is None else timeout - waited
-        if left <= 0:
+        if not pause(self._client, begun, timeout, longest=0.05):
             raise ResultTimeout(f"group {self.id} has {record.finished} of {record.total} done after {timeout:g} s")
-        self._client.wait_change(min(left, 60.0))
-        time.sleep(min(0.05, waited / 10, left))  # the longer it takes, the less a little more matters
 
     # -- results ----------------------------------------------------------------------------------------------
 
@@ -87,11 +83,10 @@ class GroupHandle:
 
     def _how_it_failed(self, record: GroupRecord) -> str:
         message = f"group {self.id}: {record.failed} failed and {record.cancelled} were cancelled of {record.total}"
-        for job in self._ended(None):
-            unlucky = job.record()
-            if unlucky is not None and unlucky.state is JobState.FAILED and unlucky.errors:
+        for unlucky in self._ended(None):
+            if unlucky.state is JobState.FAILED and unlucky.errors:
                 last = unlucky.errors[-1]
-                return f"{message}; the first was job {job.id} ({unlucky.task}): {last.type}: {last.message}"
+                return f"{message}; the first was job {unlucky.id} ({unlucky.task}): {last.type}: {last.message}"
         return message
 
     def as_completed(self, timeout: float | None = None) -> Iterator[JobHandle[Any]]:
@@ -99,26 +94,27 @@ class GroupHandle:
 
         Raises ResultTimeout where the group has not ended after `timeout` seconds.
         """
+        return (JobHandle(record.id, self._client) for record in self.records_as_completed(timeout))
+
+    def records_as_completed(self, timeout: float | None = None) -> Iterator[JobRecord]:
+        """Yield what is known of the members as they end, a page of them in a query; else as `as_completed`."""
         begun = time.monotonic()
         last: tuple[float, JobId] | None = None
         seen: set[JobId] = set()
         while True:
             record = self.record()
-            for job in self._ended(last):
-                found = job.record()
-                if found is None or job.id in seen:
-                    continue
-                last = (found.finished or 0.0, job.id)
-                seen.add(job.id)
-                yield job
+            for member in self._ended(last):
+                last = (member.finished or 0.0, member.id)
+                if member.id not in seen:
+                    seen.add(member.id)
+                    yield member
             if record.ended is not None:
                 return
             self._pause(begun, timeout, record)
 
-    def _ended(self, after: tuple[float, JobId] | None) -> Iterator[JobHandle[Any]]:
+    def _ended(self, after: tuple[float, JobId] | None) -> Iterator[JobRecord]:
         while page := self._client.members(self.id, after, PAGE):
-            for record in page:
-                yield JobHandle(record.id, self._client)
+            yield from page
             after = (page[-1].finished or 0.0, page[-1].id)
 
     # -- changing it ------------------------------------------------------------------------------------------
@@ -141,11 +137,7 @@ class GroupHandle:
 
         Returns how many could be.
         """
-        unlucky: list[JobId] = []
-        after: tuple[float, JobId] | None = None
-        while page := self._client.members(self.id, after, PAGE):
-            unlucky += [record.id for record in page if record.state is not JobState.SUCCEEDED]
-            after = (page[-1].finished or 0.0, page[-1].id)
+        unlucky = [record.id for record in self._ended(None) if record.state is not JobState.SUCCEEDED]
         steps = range(0, len(unlucky), RETRIES_AT_ONCE)
         return sum(len(self._client.change(unlucky[start : start + RETRIES_AT_ONCE], "retry")) for start in steps)
 

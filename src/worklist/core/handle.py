@@ -150,9 +150,19 @@ def wait_finished(records: Records, id: JobId, timeout: float | None) -> JobReco
         record = records.load((id,))[0]
         if record is None or record.state.finished:
             return record
-        waited = time.monotonic() - start
-        left = 60.0 if timeout is None else timeout - waited
-        if left <= 0:
+        if not pause(records, start, timeout, longest=0.02):
             raise ResultTimeout(f"job {id} ({record.task}) is still {record.state} after {timeout:g} s")
-        records.wait_change(min(left, 60.0))
-        time.sleep(min(0.02, waited / 10, left))  # the longer it takes, the less a little more matters
+
+
+def pause(records: Records, begun: float, timeout: float | None, longest: float) -> bool:
+    """Wait until something may have changed, and up to `longest` seconds more; return False where time is over.
+
+    `begun` is when the waiting began, by `time.monotonic`.
+    """
+    waited = time.monotonic() - begun
+    left = 60.0 if timeout is None else timeout - waited
+    if left <= 0:
+        return False
+    records.wait_change(min(left, 60.0))
+    time.sleep(min(longest, waited / 10, left))  # the longer it takes, the less a little more matters
+    return True

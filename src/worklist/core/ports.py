@@ -145,6 +145,13 @@ class LaneChange(msgspec.Struct, frozen=True, kw_only=True):
     """Until when; infinite: until it is resumed; 0: not."""
     pinned: bool | msgspec.UnsetType = msgspec.UNSET
 
+    def apply_to(self, lane: Lane) -> None:
+        """Set it of `lane`."""
+        for field in self.__struct_fields__:
+            value = getattr(self, field)
+            if value is not msgspec.UNSET:
+                setattr(lane, field, value)
+
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which jobs an inspector is asked for; None means any."""

@@ -57,10 +57,7 @@ class Traversal(GroupHandle):
 
         Raises ResultTimeout where it has not ended after `timeout` seconds.
         """
-        for job in self.as_completed(timeout):
-            record = job.record()
-            if record is not None:
-                yield self._visit(record)
+        return map(self._visit, self.records_as_completed(timeout))
 
     def _visit(self, record: JobRecord) -> Visit:
         job = self._decode(record.body)

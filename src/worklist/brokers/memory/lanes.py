@@ -4,8 +4,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import msgspec
-
 from ...core.lane import Lane, LaneLimits
 from ...core.ports import LaneChange
 from ...core.turns import PLAIN, Line, serve
@@ -90,11 +88,7 @@ class MemoryLanes:
 
     def change(self, name: str, change: LaneChange) -> None:
         """Set limits, weight or pause of a lane."""
-        lane = self.all.setdefault(name, Lane(name=name))
-        for field in change.__struct_fields__:
-            value = getattr(change, field)
-            if value is not msgspec.UNSET:
-                setattr(lane, field, value)
+        change.apply_to(self.all.setdefault(name, Lane(name=name)))
 
     def drop_idle(self, now: float) -> None:
         """Remove lanes that hold nothing worth keeping."""

@@ -45,6 +45,7 @@ from .rows import (
     WAITING,
     encode,
     place_of,
+    queued_state,
     tied_of,
 )
 from .schedules import SqliteSchedules
@@ -191,12 +192,12 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
             return job.id, None
         place = free or row[0]
         if job.key is not None:
-            holder = db.execute(SQL["holder"], (job.key,)).fetchone()
-            if holder is not None and not (holder[1] and holder[1] <= now):
-                id, _, seq, state = holder
+            holder = rows.holder_of(db, job.key, now)
+            if holder is not None:
+                id, seq, state = holder
                 if not job.replace:
-                    return str(id), None
-                if state in (IN_LANE, READY, DELAYED):
+                    return id, None
+                if seq is not None and state in (IN_LANE, READY, DELAYED):
                     return self._rewrite(db, msgspec.structs.replace(job, id=id), seq, now), None
             db.execute(SQL["take_key"], (job.key, job.id, place, rows.held_until(job, now)))
         row = (place, *row[1:])
@@ -363,8 +364,7 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
                 elif lost >= self._decoded(body).redeliveries:
                     rows.end(db, seq, id, key, FAILED, history, now)
                 else:
-                    state = READY if lane is None else IN_LANE
-                    db.execute(SQL["requeue"], (state, now, attempt, lost + 1, history, seq))
+                    db.execute(SQL["requeue"], (queued_state(lane), now, attempt, lost + 1, history, seq))
                     ready |= {(lane, queue)} if lane is not None else set()
                     continue
                 db.execute(SQL["count_lost"], (seq,))
@@ -478,12 +478,12 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
             case Retry() | Snooze() if cancelling:
                 end = CANCELLED
             case Retry(delay=delay, error=error):
-                state = _state_after(delay or 0.0, lane)
+                state = queued_state(lane, bool(delay))
                 history = rows.with_error(errors, error)
                 db.execute(SQL["requeue"], (state, now + (delay or 0.0), attempt, lease.lost, history, lease.token))
                 batch.note_ready(state, lane, queue)
             case Snooze(delay=delay):
-                state = _state_after(delay, lane)
+                state = queued_state(lane, delay > 0)
                 db.execute(SQL["requeue"], (state, now + delay, attempt - 1, lease.lost, errors, lease.token))
                 batch.note_ready(state, lane, queue)
         if end is not None:
@@ -560,11 +560,9 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
         """Return the followers but for those that their group does not take: it was called off, or is full."""
         named = {job.ties.group for job in followers if job.ties is not None and job.ties.group is not None}
         bounds = self._groups.bounds(db, named) if named else {}
-        return within(followers, bounds, lambda key: self._is_held(db, key, now)) if bounds else [*followers]
-
-    def _is_held(self, db: Connection, key: str, now: float) -> bool:
-        holder = db.execute(SQL["holder"], (key,)).fetchone()
-        return holder is not None and not (holder[1] and holder[1] <= now)
+        if not bounds:
+            return [*followers]
+        return within(followers, bounds, lambda key: rows.holder_of(db, key, now) is not None)
 
     def report(self, reports: Sequence[Report]) -> None:
         """Note what running jobs say of themselves."""
@@ -691,13 +689,6 @@ class _Batch:
 def _waits(job: Job) -> bool:
     """Return whether a job waits for another one or for a group."""
     return job.ties is not None and job.ties.after is not None
-
-
-def _state_after(delay: float, lane: str | None) -> int:
-    """Return the state of a job that is queued again."""
-    if delay > 0:
-        return DELAYED
-    return READY if lane is None else IN_LANE
 
 
 def _result_and_error(outcome: Any) -> tuple[bytes | None, Any]:

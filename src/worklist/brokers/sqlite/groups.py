@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from sqlite3 import Connection
 from typing import Any, NamedTuple
 
-import msgspec
-
 from ...core.errors import GroupEnded
 from ...core.job import KEEP_UNRUN, ErrorInfo, GroupId, Job, JobId
 from ...core.outcome import PREDECESSOR_FAILED, predecessor_failed, why_group, why_job
@@ -18,7 +16,7 @@ from ...core.ports import GroupRecord
 from .. import sql
 from . import rows
 from .lanes import SqliteLanes
-from .rows import CANCELLED, DELAYED, FAILED, FOLLOWED, GROUP, IN_LANE, READY, SUCCEEDED, WAITING
+from .rows import CANCELLED, FAILED, FOLLOWED, IN_LANE, SUCCEEDED
 
 SQL = sql.load_statements("sqlite", "groups.sql")
 _COUNTERS = {SUCCEEDED: 0, FAILED: 1}
@@ -68,7 +66,7 @@ class SqliteGroups:
 
     def bounds(self, db: Connection, ids: Iterable[GroupId]) -> dict[GroupId, float]:
         """Return how many more members those of these groups take that do not take any number."""
-        return dict(db.execute(SQL["bounds"], (msgspec.json.encode([*ids]).decode(),)).fetchall())
+        return dict(db.execute(SQL["bounds"], (rows.as_json(ids),)).fetchall())
 
     def collect(self, db: Connection, seq: int) -> None:
         """Have the results of a group's members kept until the job that waits for them has ended."""
@@ -139,7 +137,7 @@ class SqliteGroups:
                 cancelled.append(End(seq, id, task, tied, grp, CANCELLED, None, error))
                 continue
             when = self._decode(body).due(now) if due else now
-            state = _state(lane, when, now)
+            state = rows.queued_state(lane, when > now)
             released.append((state, when, cause.result, seq))
             if state == IN_LANE:
                 lanes.add((lane, queue))
@@ -251,15 +249,6 @@ def waits(job: Job) -> float:
     return 1.0 if job.delay or job.eta else 0.0
 
 
-def _state(lane: str | None, due: float, now: float) -> int:
-    if due > now:
-        return DELAYED
-    return READY if lane is None else IN_LANE
-
-
 def _why(end: End) -> str:
     """Return how a job ended, as a reason for those that waited for it."""
     return why_job(end.task, end.id, rows.STATES[end.state], end.error)
-
-
-__all__ = ["GROUP", "SQL", "WAITING", "End", "SqliteGroups", "group_of", "refuse_ended"]

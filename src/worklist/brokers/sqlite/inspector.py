@@ -27,7 +27,6 @@ from .rows import (
     DELAYED,
     IN_LANE,
     LANE,
-    NOWHERE,
     READY,
     RUNNING,
     SQL,
@@ -125,7 +124,7 @@ class SqliteInspector:
             return False
         if key is not None and not self._hold_again(db, seq, id, key, self._decoded(body), now):
             return False
-        db.execute(SQL["retry"], (READY if lane is None else IN_LANE, now, seq))
+        db.execute(SQL["retry"], (rows.queued_state(lane), now, seq))
         if lane is not None:
             self._lanes.line_up(db, [(lane, queue)], now)
         if tied > LANE:
@@ -134,8 +133,8 @@ class SqliteInspector:
 
     def _hold_again(self, db: Connection, seq: int, id: JobId, key: str, job: Job, now: float) -> bool:
         """Give a job its key back; return False where another one holds it."""
-        holder = db.execute(SQL["holder"], (key,)).fetchone()
-        if holder is not None and holder[0] != id and not (holder[1] and holder[1] <= now):
+        holder = rows.holder_of(db, key, now)
+        if holder is not None and holder[0] != id:
             return False
         if job.hold != FOREVER:
             db.execute(SQL["take_key"], (key, id, seq, rows.held_until(job, now)))
@@ -255,8 +254,7 @@ class SqliteInspector:
             ready: dict[str, int] = Counter(dict(self._file.read(lanes.SQL["ready_in_lanes"])))
             return lanes.lanes_of(self._file.read(lanes.SQL["all_lanes"]), ready)
         ready = {name: self._file.read(lanes.SQL["ready_in_lane"], (name,))[0][0] for name in names}
-        wanted = msgspec.json.encode(list(names)).decode()
-        return lanes.lanes_of(self._file.read(lanes.SQL["some_lanes"], (wanted,)), ready)
+        return lanes.lanes_of(self._file.read(lanes.SQL["some_lanes"], (rows.as_json(names),)), ready)
 
     def change_lane(self, name: str, change: LaneChange) -> None:
         """Set limits, weight or pause of a lane."""
@@ -284,6 +282,3 @@ def _where(wanted: Filter) -> tuple[list[str], list[Any]]:
             terms.append(f"{column} = ?")
             values.append(value)
     return terms, values
-
-
-__all__ = ["NOWHERE", "SqliteInspector"]

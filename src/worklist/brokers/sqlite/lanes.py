@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from sqlite3 import Connection
 from typing import Any, NamedTuple
 
-import msgspec
-
-from ...core.lane import INFINITE, Lane, LaneLimits
+from ...core.lane import Lane, LaneLimits
 from ...core.ports import LaneChange
 from ...core.turns import PLAIN, Line, serve
 from .. import sql
+from .rows import as_json
 
 SQL = sql.load_statements("sqlite", "lanes.sql")
 Row = tuple[Any, ...]
@@ -125,16 +124,14 @@ class SqliteLanes:
 
     def _note_served(self, db: Connection, queue: str, lines: Sequence[Line[Row]], at: float, now: float) -> None:
         db.execute(SQL["save_round"], (queue, at, lines[0].turn))
-        lanes = [line.lane for line in lines[1:] if line.lane is not None and line.taken]
-        for line in lines[1:]:
-            if line.lane is not None and line.taken:
-                line.lane.spend(line.taken, now)
-        db.executemany(SQL["save_lane"], map(_row, lanes))
-        served = [line for line in lines[1:] if line.looked_at]
+        in_lanes = [(line, line.lane) for line in lines if line.lane is not None]
+        for line, lane in in_lanes:
+            lane.spend(line.taken, now)
+        served = [line for line, _ in in_lanes if line.looked_at]
+        db.executemany(SQL["save_lane"], [_row(lane) for line, lane in in_lanes if line.taken])
         db.executemany(SQL["leave_turn"], [(line.name, queue) for line in served if line.is_empty])
         db.executemany(SQL["move_turn"], [(line.turn, line.name, queue) for line in served if not line.is_empty])
-        closed = [(line.lane.opens(now), line.name) for line in lines[1:] if line.lane is not None and line.is_closed]
-        db.executemany(SQL["set_opens"], closed)
+        db.executemany(SQL["set_opens"], [(lane.opens(now), line.name) for line, lane in in_lanes if line.is_closed])
 
     def leave(self, db: Connection, left: Mapping[str, Left], now: float) -> None:
         """Free the places of jobs that are leased no longer, and open the lanes that were at their ceiling."""
@@ -152,10 +149,7 @@ class SqliteLanes:
     def change(self, db: Connection, name: str, change: LaneChange, now: float) -> None:
         """Set limits, weight or pause of a lane."""
         lane = self._load(db, [name]).get(name) or Lane(name=name)
-        for field in change.__struct_fields__:
-            value = getattr(change, field)
-            if value is not msgspec.UNSET:
-                setattr(lane, field, value)
+        change.apply_to(lane)
         self._save_changed(db, lane, now)
 
     def drop_idle(self, db: Connection, limit: int, now: float) -> None:
@@ -165,8 +159,7 @@ class SqliteLanes:
     # -- rows -----------------------------------------------------------------------------------------------
 
     def _load(self, db: Connection, names: Iterable[str]) -> dict[str, Lane]:
-        wanted = msgspec.json.encode(list(names)).decode()
-        return {row[0]: _lane(*row) for row in db.execute(SQL["some_lanes"], (wanted,))}
+        return {row[0]: _lane(*row) for row in db.execute(SQL["some_lanes"], (as_json(names),))}
 
     def _save(self, db: Connection, lane: Lane) -> None:
         db.execute(SQL["save_lane"], _row(lane))
@@ -212,6 +205,3 @@ def _lane(
         running=running or 0,
         spent=spent or 0.0,
     )
-
-
-__all__ = ["INFINITE", "SQL", "Left", "SqliteLanes", "lanes_of"]

@@ -72,6 +72,26 @@ def tied_of(job: Job) -> int:
     return LANE * (ties.lane is not None) | GROUP * (ties.group is not None) | FOLLOWED * ties.followed
 
 
+def queued_state(lane: str | None, delayed: bool = False) -> int:
+    """Return the state of a job that is queued: in its lane, or in none, or for later."""
+    if delayed:
+        return DELAYED
+    return READY if lane is None else IN_LANE
+
+
+def holder_of(db: Connection, key: str, now: float) -> tuple[JobId, int, int | None] | None:
+    """Return the job that holds a key, its place and its state (None where it is gone); None where nobody does."""
+    row = db.execute(SQL["holder"], (key,)).fetchone()
+    if row is None or (row[1] and row[1] <= now):
+        return None
+    return row[0], row[2], row[3]
+
+
+def as_json(names: Iterable[str]) -> str:
+    """Return names as one parameter for json_each; numbers are their own JSON, ``str([1, 2])``."""
+    return msgspec.json.encode([*names]).decode()
+
+
 def with_error(errors: bytes | None, error: ErrorInfo | None) -> bytes | None:
     """Return the stored history of errors with one more at its end."""
     if error is None:
