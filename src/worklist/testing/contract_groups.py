@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ..core.errors import GroupEnded
-from ..core.job import GroupId, Job, JobId, JobState, Ties, new_group_id
+from ..core.job import FOREVER, GroupId, Job, JobId, JobState, Ties, new_group_id
 from ..core.lane import LaneLimits
 from ..core.outcome import HAND_BACK, PREDECESSOR_FAILED, Cancel, Done, Fail, Outcome, Snooze
 from ..core.ports import GroupRecord, Settlement, Store
@@ -729,6 +729,30 @@ class JobsThatWait(Contract):
         broker.change([first.id], "retry")
         run(broker, Done())
         assert leased(broker) == []
+
+    @needs("group", "key", "inspect")
+    @pytest.mark.parametrize("hold", [0.0, 10.0, FOREVER], ids=["until finished", "for a time", "for ever"])
+    def test_what_waits_again_holds_its_key_again(self, broker: Store, clock: FakeClock, hold: float) -> None:
+        first = tied(followed=True)
+        second = tied(after=first.id, fields={"key": "k", "hold": hold})
+        broker.put([first, second])
+        run(broker, Fail(an_error()))
+        assert state(broker, second.id) is JobState.CANCELLED
+        clock.advance(20)
+        broker.change([first.id], "retry")
+        assert state(broker, second.id) is JobState.WAITING
+        assert broker.put([a_job(key="k")]) == [second.id]
+
+    @needs("group", "key", "inspect")
+    def test_what_waits_again_leaves_its_key_to_another_that_holds_it(self, broker: Store) -> None:
+        first = tied(followed=True)
+        second, other = tied(after=first.id, fields={"key": "k"}), a_job(key="k")
+        broker.put([first, second])
+        run(broker, Fail(an_error()))
+        assert broker.put([other]) == [other.id]
+        broker.change([first.id], "retry")
+        assert state(broker, second.id) is JobState.WAITING
+        assert broker.put([a_job(key="k")]) == [other.id]
 
     @needs("group", "inspect")
     def test_what_waits_again_outlives_the_week_for_which_it_was_kept_as_cancelled(

@@ -75,7 +75,7 @@ class MemoryBroker(MemorySchedules):
         self._workers: dict[str, tuple[WorkerInfo, float]] = {}
         self._schedules: dict[str, Schedule] = {}
         self._lanes = MemoryLanes()
-        self._groups = MemoryGroups(self._release_waiting, self._cancel_waiting)
+        self._groups = MemoryGroups(self._release_waiting, self._cancel_waiting, self._hold_again)
 
     # -- putting --------------------------------------------------------------------------------------------
 
@@ -540,18 +540,25 @@ class MemoryBroker(MemorySchedules):
         state = row.state
         if state is JobState.CANCELLED and row.errors and row.errors[-1].type == PREDECESSOR_FAILED:
             return False
-        if row.job.key is not None:
-            holder = self._holder(row.job.key, now)
-            if holder not in (None, row.job.id):
-                return False
-            if row.job.hold != FOREVER:
-                self._keys[row.job.key] = (row.job.id, now + row.job.hold if row.job.hold else 0.0)
+        if not self._hold_again(row):
+            return False
         row.job = msgspec.structs.replace(row.job, expires=None)
         row.attempt = row.lost = 0
         row.result = row.finished = None
         row.progress, row.logs = None, ()
         self._requeue(row, now)
         self._groups.retried(row, state)
+        return True
+
+    def _hold_again(self, row: Row) -> bool:
+        """Give a job its key back, if it has one; return False where another one holds it."""
+        now = self._clock()
+        if row.job.key is None:
+            return True
+        if self._holder(row.job.key, now) not in (None, row.job.id):
+            return False
+        if row.job.hold != FOREVER:
+            self._keys[row.job.key] = (row.job.id, now + row.job.hold if row.job.hold else 0.0)
         return True
 
     def purge(self, queue: str, state: JobState) -> int:

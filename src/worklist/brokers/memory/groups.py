@@ -62,11 +62,15 @@ class _Known(NamedTuple):
 
 
 class MemoryGroups:
-    """Groups by id, and who waits for what. `release` and `cancel` do so to a waiting row."""
+    """Groups by id, and who waits for what.
 
-    def __init__(self, release: Release, cancel: Cancel) -> None:
+    `release` and `cancel` do so to a waiting row; `hold_again` gives one its key back where that is free.
+    """
+
+    def __init__(self, release: Release, cancel: Cancel, hold_again: Callable[[Row], object]) -> None:
         self._release = release
         self._cancel = cancel
+        self._hold_again = hold_again
         self._groups: dict[GroupId, _Group] = {}
         self._waiting: defaultdict[str, list[Row]] = defaultdict(list)  # what is waited for -> who waits
         self._ends: deque[Row] = deque()
@@ -190,6 +194,7 @@ class MemoryGroups:
         for row in self._waiting[after]:
             if row.state is JobState.CANCELLED and row.errors and row.errors[-1].type == PREDECESSOR_FAILED:
                 row.state, row.finished, row.errors = JobState.WAITING, None, []
+                self._hold_again(row)
                 self.retried(row, JobState.CANCELLED)
 
     def forget(self, row: Row) -> None:

@@ -180,30 +180,33 @@ class SqliteGroups:
 
     # -- a retry by hand ----------------------------------------------------------------------------------------
 
-    def retried(self, db: Connection, seq: int, tied: int, grp: int | None, state: int) -> None:
-        """Take back what followed from the end of a job that is queued again: what it cancelled waits again."""
-        if grp is not None:
-            self._uncount(db, grp, state)
-        if tied & FOLLOWED:
-            self._wait_again(db, seq)
+    def retried(self, db: Connection, seq: int, tied: int, grp: int | None, state: int, now: float) -> None:
+        """Take back what followed from the end of a job that is queued again: what it cancelled waits again.
 
-    def _uncount(self, db: Connection, grp: int, state: int) -> None:
+        It holds its key again, unless that has gone to another job meanwhile.
+        """
+        if grp is not None:
+            self._uncount(db, grp, state, now)
+        if tied & FOLLOWED:
+            self._wait_again(db, seq, now)
+
+    def _uncount(self, db: Connection, grp: int, state: int, now: float) -> None:
         numbers = [0, 0, 0]
         numbers[_COUNTERS.get(state, 2)] = 1
         db.execute(SQL["uncount"], (*numbers, grp))
         if db.execute(SQL["reopen"], (grp,)).rowcount:
-            self._wait_again(db, -grp)
+            self._wait_again(db, -grp, now)
 
-    def _wait_again(self, db: Connection, after: int) -> None:
+    def _wait_again(self, db: Connection, after: int, now: float) -> None:
         for seq, id, tied, grp, key, errors, body in db.execute(SQL["cancelled_with"], (after,)).fetchall():
             error = rows.last_error(errors)
             if error is None or error.type != PREDECESSOR_FAILED:
                 continue  # somebody cancelled it
             job = self._decode(body)
             db.execute(SQL["wait_again"], (waits(job), seq))
-            if key is not None and db.execute(rows.SQL["holder"], (key,)).fetchone() is None:
-                db.execute(rows.SQL["take_key"], (key, id, seq, rows.held_until(job, 0.0)))
-            self.retried(db, seq, tied, grp, CANCELLED)
+            if key is not None:
+                rows.hold_again(db, seq, id, key, job, now)
+            self.retried(db, seq, tied, grp, CANCELLED, now)
 
     # -- removing -------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import msgspec
 
 from ...core.codec import Codec
 from ...core.errors import ConfigError, UndecodableJob
-from ...core.job import FOREVER, KEEP_UNRUN, GroupId, Job, JobId, JobRecord, JobState
+from ...core.job import KEEP_UNRUN, GroupId, Job, JobId, JobRecord, JobState
 from ...core.lane import Lane
 from ...core.outcome import PREDECESSOR_FAILED
 from ...core.ports import Change, Filter, GroupRecord, LaneChange, WorkerInfo
@@ -122,22 +122,13 @@ class SqliteInspector:
         error = rows.last_error(errors)
         if state < SUCCEEDED or (state == CANCELLED and error is not None and error.type == PREDECESSOR_FAILED):
             return False
-        if key is not None and not self._hold_again(db, seq, id, key, self._decoded(body), now):
+        if key is not None and not rows.hold_again(db, seq, id, key, self._decoded(body), now):
             return False
         db.execute(SQL["retry"], (rows.queued_state(lane), now, seq))
         if lane is not None:
             self._lanes.line_up(db, [(lane, queue)], now)
         if tied > LANE:
-            self._groups.retried(db, seq, tied, grp, state)
-        return True
-
-    def _hold_again(self, db: Connection, seq: int, id: JobId, key: str, job: Job, now: float) -> bool:
-        """Give a job its key back; return False where another one holds it."""
-        holder = rows.holder_of(db, key, now)
-        if holder is not None and holder[0] != id:
-            return False
-        if job.hold != FOREVER:
-            db.execute(SQL["take_key"], (key, id, seq, rows.held_until(job, now)))
+            self._groups.retried(db, seq, tied, grp, state, now)
         return True
 
     def _delete(self, db: Connection, row: tuple[Any, ...], now: float) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ...core.errors import ConfigError
-from ...core.job import ErrorInfo, Job, JobId, JobRecord, JobState, Progress
+from ...core.job import FOREVER, ErrorInfo, Job, JobId, JobRecord, JobState, Progress
 from .. import sql
 
 SQL = sql.load_statements("sqlite", "statements.sql")
@@ -85,6 +85,16 @@ def holder_of(db: Connection, key: str, now: float) -> tuple[JobId, int, int | N
     if row is None or (row[1] and row[1] <= now):
         return None
     return row[0], row[2], row[3]
+
+
+def hold_again(db: Connection, seq: int, id: JobId, key: str, job: Job, now: float) -> bool:
+    """Give a job its key back; return False where another one holds it."""
+    holder = holder_of(db, key, now)
+    if holder is not None and holder[0] != id:
+        return False
+    if job.hold != FOREVER:
+        db.execute(SQL["take_key"], (key, id, seq, held_until(job, now)))
+    return True
 
 
 def as_json(names: Iterable[str]) -> str:
