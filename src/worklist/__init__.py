@@ -3,6 +3,7 @@
 The map of the package::
 
     app         Worklist: registers tasks, opens a URL, puts workers together
+    adapters    from a URL to the broker that it names: the one table of schemes
     bar         a progress bar on the terminal
     schedules   app.schedules: what is put again and again, to look at and to change
     settings    every setting, in one table

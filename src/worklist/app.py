@@ -13,12 +13,10 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, Unpack, overload
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
+from .adapters import BrokerUrl
 from .bar import TerminalBar
-from .brokers.memory import MemoryBroker
-from .brokers.sqlite import SqliteBroker
 from .core.awaiting import Watch, Watcher
 from .core.batching import Batcher
 from .core.beat import Beat
@@ -63,81 +61,6 @@ R = TypeVar("R")
 E = TypeVar("E")
 AnyTask = TypeVar("AnyTask", bound=Task[..., Any])
 MAX_LEASE = 86400.0
-
-
-def _open_memory(place: str, options: dict[str, str], codec: Codec) -> Store:
-    _refuse_options("memory", options, ())
-    return MemoryBroker(codec)
-
-
-def _open_sqlite(place: str, options: dict[str, str], codec: Codec) -> Store:
-    _refuse_options("sqlite", options, ("durability", "patience"))
-    durability = options.get("durability", "normal")
-    if durability not in ("normal", "full"):
-        near = did_you_mean(durability, ("normal", "full"))
-        raise ConfigError(
-            f"durability is {durability!r}; expected normal (a process crash) or full (a power cut){near}"
-        )
-    patience = seconds(options.get("patience", 30.0), "patience")
-    return SqliteBroker(Path(place), codec, durability=durability, patience=patience)  # type: ignore[arg-type]
-
-
-def _refuse_options(scheme: str, options: dict[str, str], known: Sequence[str]) -> None:
-    for name in options:
-        if name not in known:
-            listed = f"known are {', '.join(known)}" if known else "it takes none"
-            raise ConfigError(f"{scheme}:// URLs have no option {name!r}{did_you_mean(name, known)}; {listed}")
-
-
-class _Adapter(NamedTuple):
-    open: Callable[[str, dict[str, str], Codec], Store]
-    capabilities: Capabilities
-
-
-_ADAPTERS = {
-    "memory": _Adapter(_open_memory, MemoryBroker.capabilities),
-    "sqlite": _Adapter(_open_sqlite, SqliteBroker.capabilities),
-}
-"""The one table from the scheme of a URL to what it opens."""
-
-
-class BrokerUrl:
-    """A parsed URL: what to open, where, and how. Raises ConfigError where it cannot mean anything."""
-
-    def __init__(self, url: str, what: str = "url") -> None:
-        if not isinstance(url, str) or ":" not in url:
-            raise ConfigError(f"{what} is {url!r}; expected something like sqlite:///worklist.db or memory://")
-        self.url = url
-        parts = urlsplit(url)
-        self.scheme = parts.scheme
-        if self.scheme not in _ADAPTERS:
-            raise ConfigError(
-                f"{what}: there is no broker for {self.scheme}:// URLs{did_you_mean(self.scheme, _ADAPTERS)}; "
-                f"known are {', '.join(f'{scheme}://' for scheme in sorted(_ADAPTERS))}"
-            )
-        if parts.fragment:
-            raise ConfigError(f"{what} is {url!r}; a # in the name of a file is written %23, and a ? is written %3F")
-        self.options = dict(parse_qsl(parts.query, keep_blank_values=True))
-        self.place = unquote(parts.path)[1:]
-        if self.scheme == "sqlite" and not (url[len("sqlite") :].startswith(":///") and self.place):
-            raise ConfigError(
-                f"{what} is {url!r}; expected sqlite:///FILE (three slashes) for a file in this folder, "
-                "or sqlite:////FOLDER/FILE (four) for an absolute path"
-            )
-
-    @property
-    def file(self) -> Path | None:
-        """The database file behind it, None where there is none."""
-        return Path(self.place) if self.scheme == "sqlite" else None
-
-    def open(self, codec: Codec) -> Store:
-        """Open it."""
-        return _ADAPTERS[self.scheme].open(self.place, self.options, codec)
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the broker behind it can do."""
-        return _ADAPTERS[self.scheme].capabilities
 
 
 _apps: "weakref.WeakSet[Worklist]" = weakref.WeakSet()
@@ -185,8 +108,9 @@ class Worklist:
         secret: str | None = None,
         queues: Sequence[str] = (),
     ) -> None:
-        self._place = setting("url", url, BrokerUrl)
-        self.url = self._place.url
+        self.place = setting("url", url, BrokerUrl)
+        """The URL, parsed."""
+        self.url = self.place.url
         self.url_is_fixed = url is not None
         """Whether the code gave it, so that $WORKLIST_URL means nothing."""
         self._codec = Codec(setting("secret", secret, _secret))
@@ -328,7 +252,7 @@ class Worklist:
         if self._store is None:
             with self._opening:
                 if self._store is None:
-                    self._store = self._place.open(self._codec)
+                    self._store = self.place.open(self._codec)
         return self._store
 
     @property
@@ -339,7 +263,7 @@ class Worklist:
     @property
     def capabilities(self) -> Capabilities:
         """What the broker of this URL can do."""
-        return self._place.capabilities
+        return self.place.capabilities
 
     def put(self, jobs: Sequence[Job]) -> list[JobId]:
         """Put jobs in the broker, together with those that other threads put at this moment."""
@@ -596,10 +520,10 @@ class Worklist:
                 "start_worker starts a process of its own; for a worker in this one use app.work(), or the worker of "
                 "app.make_worker() in a thread"
             )
-        file = self._place.file
+        file = self.place.file
         if file is None:
             raise ConfigError(
-                f"the jobs of {self._place.scheme}:// live in the process that puts them, where no other can see them; "
+                f"the jobs of {self.place.scheme}:// live in the process that puts them, where no other can see them; "
                 "use app.work() there, or a URL such as sqlite:///worklist.db"
             )
         self._check_worker(queues, threads=threads, concurrency=concurrency, children=children)
@@ -667,7 +591,7 @@ class Worklist:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Worklist on {self._place.scheme} with {len(self.tasks)} tasks>"
+        return f"<Worklist on {self.place.scheme} with {len(self.tasks)} tasks>"
 
 
 def _secret(value: Any, what: str) -> str | None:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
-from .app import BrokerUrl
+from .adapters import BrokerUrl
 from .core.codec import Codec, decode_value, encode_value
 from .core.errors import ArgumentError, ConfigError
 from .core.job import FOREVER, Job, JobState, new_job_id

@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 from worklist.cli.deployment import TARGETS, Deployment, configuration
-from worklist.cli.export_command import _shown_url
 from worklist.core.errors import ConfigError
 
 from .conftest import Folder
@@ -236,12 +235,6 @@ def test_words_with_a_meaning_of_their_own_are_taken_literally() -> None:
 def test_what_a_target_cannot_hold_is_refused(target: str, changes: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         configuration(target, deployment(**changes))
-
-
-def test_passwords_are_not_shown() -> None:
-    assert _shown_url("postgresql://shop:pw@db/shop?sslmode=require") == "postgresql://shop:***@db/shop?sslmode=require"
-    assert _shown_url("postgresql://db/shop?user=shop&password=pw") == "postgresql://db/shop"
-    assert _shown_url("sqlite:///jobs.db?durability=full") == "sqlite:///jobs.db?durability=full"
 
 
 # -- the command --------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 
 import worklist
 from worklist import ConfigError, Worklist
+from worklist.adapters import without_password
 from worklist.brokers.memory import MemoryBroker
 from worklist.brokers.sqlite import SqliteBroker
 from worklist.settings import SETTINGS
@@ -46,6 +47,19 @@ def test_an_option_of_a_url_that_means_nothing_is_refused(tmp_path, url, complai
     with pytest.raises(ConfigError, match=complaint):
         Worklist(url.format(tmp_path)).store  # noqa: B018 - it opens
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me:geheim@host:5432/db?x=1", "postgresql://me:***@host:5432/db?x=1"),
+        ("redis://:geh@eim@host", "redis://:***@host"),
+        ("postgresql://db/shop?user=shop&password=pw&x=1", "postgresql://db/shop?user=shop&password=***&x=1"),
+        ("sqlite:///a.db?durability=full", "sqlite:///a.db?durability=full"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url, shown):
+    assert without_password(url) == shown
 
 
 def test_a_url_says_where_the_file_is(tmp_path, monkeypatch):

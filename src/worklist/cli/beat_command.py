@@ -10,7 +10,6 @@ from ..supervisor import obey_parent
 from .load import load_app, refuse_private
 from .narrator import Narrator
 from .parent import told_to_parent
-from .render import without_password
 from .worker_command import chosen_path, show_log
 
 
@@ -46,6 +45,6 @@ def _serve(app: Worklist, made: Beat, path: str, narrator: Narrator, supervised:
             obey_parent(made.stop)
         number = len(app.schedules)
         schedules = f"{number} schedule" + "s" * (number != 1)
-        narrator.news("beat", f"pid {os.getpid()} puts {schedules} of {path} on {without_password(app.url)}")
+        narrator.news("beat", f"pid {os.getpid()} puts {schedules} of {path} on {app.place.shown}")
         made.run()
     narrator.news("ended", f"pid {os.getpid()} puts no more")

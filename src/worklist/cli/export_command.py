@@ -5,20 +5,18 @@ import getpass
 import os
 import re
 import sys
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 from click.core import ParameterSource
 
-from ..app import BrokerUrl, Worklist
+from ..app import Worklist
 from ..core.errors import ConfigError
 from ..core.units import seconds
 from ..settings import SETTINGS
 from .deployment import TARGETS, Deployment, configuration
 from .load import load_app, refuse_private
-from .render import without_password
 from .up_command import tree_options
 from .worker_command import as_arguments, chosen_path
 
@@ -92,20 +90,14 @@ def _variables(app: Worklist) -> tuple[dict[str, str], dict[str, str]]:
     secret = {name: "***" for name in names if name == "WORKLIST_SECRET"}
     plain = {name: os.environ[name] for name in names if name not in secret}
     if not app.url_is_fixed:
-        shown = _shown_url(app.url)
+        shown = app.place.shown
         (plain if shown == app.url else secret)["WORKLIST_URL"] = shown
     return plain, secret
 
 
-def _shown_url(url: str) -> str:
-    """Return the URL without what is secret in it."""
-    shown = without_password(url)
-    return shown.partition("?")[0] if "password" in urlsplit(url).query else shown
-
-
 def _file_of(app: Worklist) -> PurePosixPath | None:
-    place = BrokerUrl(app.url)
-    return PurePosixPath(Path(place.place).absolute().as_posix()) if place.scheme == "sqlite" else None
+    file = app.place.file
+    return None if file is None else PurePosixPath(file.absolute().as_posix())
 
 
 def _user() -> str:

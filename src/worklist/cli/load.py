@@ -18,9 +18,8 @@ from typing import Any, NoReturn
 
 import click
 
-from ..app import BrokerUrl, Worklist
+from ..app import Worklist
 from ..core.errors import AppImportError, ConfigError, WorklistError, did_you_mean
-from .render import without_password
 
 EXPECTED = "expected MODULE:APP, such as tasks:app for the variable app in tasks.py"
 
@@ -53,10 +52,10 @@ def opened(path: str | None, url: str | None) -> Iterator[Worklist]:
 def refuse_absent(app: Worklist) -> None:
     """Raise WorklistError where there is nothing to look at; looking must not create it."""
     refuse_private(app)
-    place = BrokerUrl(app.url)
-    if place.scheme == "sqlite" and not Path(place.place).exists():
+    file = app.place.file
+    if file is not None and not file.exists():
         raise WorklistError(
-            f"there is no file {place.place} here, so no job was ever enqueued in it; "
+            f"there is no file {file} here, so no job was ever enqueued in it; "
             "name the app with --app or the place with --url"
         )
 
@@ -65,7 +64,7 @@ def refuse_private(app: Worklist) -> None:
     """Raise WorklistError where the jobs live in the memory of the process that puts them."""
     if not app.capabilities.durable:
         raise ConfigError(
-            f"the jobs of {without_password(app.url)} live in the process that puts them, where no other can see them; "
+            f"the jobs of {app.place.shown} live in the process that puts them, where no other can see them; "
             "use app.work() there, or a URL such as sqlite:///worklist.db"
         )
 

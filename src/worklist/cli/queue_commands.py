@@ -10,7 +10,7 @@ from ..core.job import JobState
 from ..core.ports import WorkerInfo
 from ..detached import WorkerProcess
 from .load import with_app
-from .render import STATE_STYLES, Cell, Column, ago, show, show_json, spelt_seconds, table, without_password
+from .render import STATE_STYLES, Cell, Column, ago, show, show_json, spelt_seconds, table
 from .stop_command import in_words, own_worker
 
 _ALWAYS = (JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED, JobState.FAILED)
@@ -30,7 +30,7 @@ def status(app: Worklist, as_json: bool) -> None:
     if as_json:
         show_json(_as_data(app, counts, workers, paused) | {"detached": _about(detached)})
         return
-    show(without_password(app.url) + "\n")
+    show(app.place.shown + "\n")
     show(_queue_table(counts, paused))
     show("" if workers else "\nno worker is running")
     if workers:
@@ -44,7 +44,7 @@ def _as_data(app: Worklist, counts: Counts, workers: list[WorkerInfo], paused: s
         {"name": queue, "paused": queue in paused, "jobs": {str(state): of.get(state, 0) for state in JobState}}
         for queue, of in sorted(counts.items())
     ]
-    return {"url": without_password(app.url), "queues": queues, "workers": workers}
+    return {"url": app.place.shown, "queues": queues, "workers": workers}
 
 
 def _about(worker: WorkerProcess | None) -> dict[str, Any] | None:

@@ -9,7 +9,6 @@ import pprint
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 import click
 import msgspec
@@ -138,13 +137,3 @@ def pretty(value: Any) -> str:
     if len(text) <= LONGEST_VALUE:
         return text
     return f"{text[:LONGEST_VALUE]} … ({len(text):,} characters; --json shows them all)"
-
-
-def without_password(url: str) -> str:
-    """Return a URL that may be shown to anybody."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user, _, _ = parts.netloc.partition(":")
-    _, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user}:***@{host}"))

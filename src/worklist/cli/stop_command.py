@@ -5,17 +5,17 @@ from pathlib import Path
 
 import click
 
-from ..app import BrokerUrl, Worklist
+from ..app import Worklist
 from ..core.errors import ConfigError, WorklistError
 from ..core.units import seconds
 from ..detached import WorkerProcess, find
 from .load import opened
-from .render import ago, spelt_seconds, without_password
+from .render import ago, spelt_seconds
 
 
 def own_worker(app: Worklist) -> WorkerProcess | None:
     """Return the worker in a process of its own that serves the app's file, None where none does."""
-    file = BrokerUrl(app.url).file
+    file = app.place.file
     return None if file is None else find(file)
 
 
@@ -52,7 +52,7 @@ def stop(path: str | None, app_path: str | None, url: str | None, grace: str, no
 
 
 def _stop(app: Worklist, patience: float, now: bool) -> None:
-    place = without_password(app.url)
+    place = app.place.shown
     worker = own_worker(app)
     if worker is None:
         click.echo(f"no detached worker runs on {place}")

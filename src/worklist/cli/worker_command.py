@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 
-from ..app import BrokerUrl, Stoppable, Worklist, stop_on_signals
+from ..app import Stoppable, Worklist, stop_on_signals
 from ..core.errors import ConfigError, WorklistError
 from ..core.job import JobState
 from ..core.ports import Filter
@@ -27,7 +27,7 @@ from .job_commands import count_of
 from .load import EXPECTED, configured_path, load_app, load_script, refuse_private
 from .narrator import Narrator
 from .parent import Crew, supervise, told_to_parent
-from .render import say_error, spelt_seconds, without_password
+from .render import say_error, spelt_seconds
 
 
 def _checked(convert: Callable[[Any, str], float]) -> Callable[[click.Context, click.Parameter, Any], Any]:
@@ -213,7 +213,7 @@ def _detach(path: str, idle_exit: str | None, options: dict[str, Any]) -> int:
         chosen = {name: options[name] for name in names}
         made = app.start_worker(**chosen, idle_exit=idle_exit, beat=not options["no_beat"])
     already = "" if made.since >= begun else f" since {spelt_seconds(begun - made.since)} ago"
-    click.echo(f"pid {made.pid} serves {made.app}{already} on {without_password(app.url)}; it prints to {made.log}")
+    click.echo(f"pid {made.pid} serves {made.app}{already} on {app.place.shown}; it prints to {made.log}")
     return 0
 
 
@@ -249,10 +249,10 @@ def _serve_at_post(post: Post, path: str, options: dict[str, Any], narrator: Nar
 
 
 def _refuse_another_file(app: Worklist, path: str, post: Post) -> None:
-    file = BrokerUrl(app.url).file
+    file = app.place.file
     if file is None or file.absolute() != post.place.database.absolute():
         raise ConfigError(
-            f"{path} has its jobs in {without_password(app.url)} where the worker imports it, and in "
+            f"{path} has its jobs in {app.place.shown} where the worker imports it, and in "
             f"{post.place.database} in the program that starts the worker; its URL has to be the same in both"
         )
 
@@ -277,7 +277,7 @@ def _what_it_serves(app: Worklist, path: str, options: dict[str, Any]) -> str:
     slots = ", ".join(f"{name} {options[name]}" for kind, name in _SLOTS.items() if kind in kinds)
     queues = ", ".join(options["queues"] or app.queues)
     tasks = f"{len(app.tasks)} task" + "s" * (len(app.tasks) != 1)
-    return f"pid {os.getpid()} serves {queues} of {path} ({tasks}) on {without_password(app.url)} with {slots}"
+    return f"pid {os.getpid()} serves {queues} of {path} ({tasks}) on {app.place.shown} with {slots}"
 
 
 class _LogLines(logging.Handler):

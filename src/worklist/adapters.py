@@ -1,0 +1,177 @@
+"""From a URL to the broker that it names: the one table of schemes, and how URLs are read.
+
+A broker is imported when it is opened, so that nobody needs the driver of a server that they do not use. No error
+and no log line shows the password of a URL.
+"""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from .brokers.memory import MemoryBroker
+from .brokers.sqlite import SqliteBroker
+from .core.codec import Codec
+from .core.errors import ConfigError, did_you_mean
+from .core.ports import Capabilities, Store
+from .core.units import seconds
+
+
+class Host(NamedTuple):
+    """Where a server listens."""
+
+    name: str
+    port: int | None
+    """None: the usual one."""
+
+
+class BrokerUrl:
+    """A parsed URL: what to open, where, and how. Raises ConfigError where it cannot mean anything."""
+
+    def __init__(self, url: str, what: str = "url") -> None:
+        if not isinstance(url, str) or ":" not in url:
+            raise ConfigError(f"{what} is {url!r}; expected something like sqlite:///worklist.db or memory://")
+        self.url = url
+        parts = urlsplit(url)
+        self.scheme = parts.scheme
+        if self.scheme not in ADAPTERS:
+            raise ConfigError(
+                f"{what}: there is no broker for {self.scheme}:// URLs{did_you_mean(self.scheme, ADAPTERS)}; "
+                f"known are {', '.join(f'{scheme}://' for scheme in sorted(ADAPTERS))}"
+            )
+        self._adapter = ADAPTERS[self.scheme]
+        self.shown = without_password(url)
+        """The URL as people may see it."""
+        if parts.fragment:
+            raise ConfigError(
+                f"{what} is {self.shown!r}; a # in the name of a file is written %23, and a ? is written %3F"
+            )
+        self.options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        self.place = unquote(parts.path)[1:]
+        """What stands behind the third slash: a file, a database, a virtual host."""
+        login, _, self._servers = parts.netloc.rpartition("@")
+        self.user, self.password = _login(login)
+        self._adapter.check(self, what)
+
+    @property
+    def hosts(self) -> list[Host]:
+        """The servers that it names, one after the other. Raises ConfigError for what names none."""
+        return [_host(server, self.shown) for server in self._servers.split(",")] if self._servers else []
+
+    @property
+    def file(self) -> Path | None:
+        """The database file behind it, None where there is none."""
+        return Path(self.place) if self.scheme == "sqlite" else None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the broker behind it can do."""
+        return self._adapter.capabilities
+
+    def open(self, codec: Codec) -> Store:
+        """Open it. Raises ConfigError for an option that means nothing, BrokerError where it cannot be reached."""
+        known = self._adapter.options
+        for name in self.options:
+            if name not in known:
+                listed = f"known are {', '.join(known)}" if known else "it takes none"
+                raise ConfigError(f"{self.scheme}:// URLs have no option {name!r}{did_you_mean(name, known)}; {listed}")
+        with self._driver():
+            return self._adapter.open(self, codec)
+
+    def one_of(self, option: str, choices: dict[str, str]) -> str:
+        """Return an option that is a word, by default the first of `choices`, which say what each word means."""
+        value = self.options.get(option, next(iter(choices)))
+        if value not in choices:
+            listed = " or ".join(f"{word} ({meaning})" for word, meaning in choices.items())
+            raise ConfigError(f"{option} is {value!r}; expected {listed}{did_you_mean(value, choices)}")
+        return value
+
+    def seconds(self, option: str, default: float) -> float:
+        """Return an option that is a time."""
+        return seconds(self.options.get(option, default), option)
+
+    @contextlib.contextmanager
+    def _driver(self) -> Iterator[None]:
+        """Say how to install the driver that is missing."""
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            if self._adapter.extra is None or (error.name or "").startswith("worklist"):
+                raise
+            raise ConfigError(
+                f"{self.scheme}:// needs the package {error.name}, which is not installed: "
+                f'pip install "worklist[{self._adapter.extra}]"'
+            ) from None
+
+
+def without_password(url: str) -> str:
+    """Return a URL that may be shown to anybody."""
+    parts = urlsplit(url)
+    login, at, servers = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    shown = url.replace(parts.netloc, f"{user}:***{at}{servers}", 1) if colon else url
+    return re.sub(r"(password=)[^&#]*", r"\1***", shown)
+
+
+def _login(text: str) -> tuple[str | None, str | None]:
+    user, colon, password = text.partition(":")
+    return unquote(user) or None, unquote(password) if colon else None
+
+
+def _host(text: str, url: str) -> Host:
+    """Read ``name``, ``name:port`` or ``[address]:port``."""
+    parts = urlsplit(f"//{text}")
+    try:
+        name, port = parts.hostname, parts.port
+    except ValueError:
+        name, port = None, None
+    if not name or (port is None and text.rpartition("]")[2].rpartition(":")[1]):
+        raise ConfigError(f"url is {url!r}; expected HOST or HOST:PORT behind the slashes, the port from 1 to 65535")
+    return Host(name, port)
+
+
+# -- the table --------------------------------------------------------------------------------------------------
+
+
+def _open_memory(url: BrokerUrl, codec: Codec) -> Store:
+    return MemoryBroker(codec)
+
+
+def _open_sqlite(url: BrokerUrl, codec: Codec) -> Store:
+    durability = url.one_of("durability", {"normal": "a process crash", "full": "a power cut"})
+    patience = url.seconds("patience", 30.0)
+    return SqliteBroker(Path(url.place), codec, durability=durability, patience=patience)  # type: ignore[arg-type]
+
+
+def _check_nothing(url: BrokerUrl, what: str) -> None:
+    pass
+
+
+def _check_sqlite(url: BrokerUrl, what: str) -> None:
+    if not (url.url[len("sqlite") :].startswith(":///") and url.place):
+        raise ConfigError(
+            f"{what} is {url.url!r}; expected sqlite:///FILE (three slashes) for a file in this folder, "
+            "or sqlite:////FOLDER/FILE (four) for an absolute path"
+        )
+
+
+class Adapter(NamedTuple):
+    """How the URLs of one scheme are opened."""
+
+    open: Callable[[BrokerUrl, Codec], Store]
+    capabilities: Capabilities
+    options: Sequence[str] = ()
+    """What may stand behind the question mark."""
+    check: Callable[[BrokerUrl, str], None] = _check_nothing
+    """Raises ConfigError for a URL that cannot mean anything."""
+    extra: str | None = None
+    """The extra of the package that brings the driver."""
+
+
+ADAPTERS = {
+    "memory": Adapter(_open_memory, MemoryBroker.capabilities),
+    "sqlite": Adapter(_open_sqlite, SqliteBroker.capabilities, ("durability", "patience"), _check_sqlite),
+}
+"""From the scheme of a URL to what it opens."""
