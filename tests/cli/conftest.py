@@ -100,6 +100,12 @@ class Folder:
         assert line.startswith("error: ")
         return line
 
+    def begun(self, name: str) -> int:
+        """Wait for a job of `until_file` to begin; return the process that runs it."""
+        file = self.path / f"{name}.begun"
+        eventually(lambda: file.exists() and file.read_text().endswith("\n"))
+        return int(file.read_text())
+
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start a real ``worklist`` process; what it says goes to a file that `said` reads."""
         with (self.path / "said.log").open("a") as said:

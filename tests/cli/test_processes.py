@@ -35,8 +35,7 @@ def parent(folder: Folder) -> subprocess.Popen[str]:
 def test_a_killed_child_is_restarted_and_its_job_done(folder: Folder, parent: subprocess.Popen[str]) -> None:
     go = folder.path / "go"
     job = folder.tasks.until_file.enqueue(str(go))
-    eventually((folder.path / "go.begun").exists)
-    victim = int((folder.path / "go.begun").read_text())
+    victim = folder.begun("go")
     os.kill(victim, signal.SIGKILL)
     eventually(lambda: "restart" in folder.said())
     found = re.search(rf"worker \d \(pid {victim}\) was killed by SIGKILL; started again as pid (\d+)", folder.said())
@@ -55,10 +54,9 @@ def test_a_killed_child_is_restarted_and_its_job_done(folder: Folder, parent: su
 def test_children_end_gently_when_the_parent_is_killed(folder: Folder, parent: subprocess.Popen[str]) -> None:
     go = folder.path / "go"
     job = folder.tasks.until_file.enqueue(str(go))
-    eventually((folder.path / "go.begun").exists)
+    busy = folder.begun("go")
     children = folder.signed_in(2)
     parent.kill()
-    busy = int((folder.path / "go.begun").read_text())
     (idle,) = set(children) - {busy}
     eventually(lambda: gone(idle))
     assert not gone(busy), "a job that runs has its grace time"
@@ -133,8 +131,7 @@ def test_ctrl_c_in_a_terminal_reaches_everybody_and_counts_once(folder: Folder) 
     go = folder.path / "go"
     job = folder.tasks.until_file.enqueue(str(go))
     parent = folder.start("worker", "tasks:app", "--processes", "1")
-    eventually((folder.path / "go.begun").exists)
-    child = int((folder.path / "go.begun").read_text())
+    child = folder.begun("go")
     os.kill(child, signal.SIGINT)
     parent.send_signal(signal.SIGINT)
     waiting = folder.tasks.add.enqueue(1)

@@ -77,8 +77,7 @@ def test_a_second_signal_does_not_wait(folder: Folder, tree: subprocess.Popen[st
 def test_none_outlives_a_parent_that_is_killed(folder: Folder, tree: subprocess.Popen[str]) -> None:
     go = folder.path / "go"
     job = folder.tasks.until_file.enqueue(str(go))
-    eventually((folder.path / "go.begun").exists)
-    busy = int((folder.path / "go.begun").read_text())
+    busy = folder.begun("go")
     children = children_of(tree.pid)
     tree.kill()
     eventually(lambda: all(gone(pid) for pid in children if pid != busy))
