@@ -29,7 +29,7 @@ class Suite:
 
 SUITES = {
     "embedded": Suite(rows.ROWS, rows.PEERS, rows.all_cases, table.details, table.summary),
-    "local": Suite(local.ROWS, local.PEERS, local.all_cases, local.details),
+    "local": Suite(local.ROWS, local.PEERS, local.all_cases, local.details, local.summary),
     "composition": Suite(
         composition.ROWS, composition.PEERS, composition.all_cases, composition.details, composition.summary
     ),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from bench import table
-from bench.report import Entry, Measured, Report
+from bench.report import Report
 from bench.rows import NORMAL, Case, Contender, Metric, Scale
 from bench.table import CHINESE, Words
 
@@ -304,27 +304,5 @@ def details(report: Report) -> str:
 
 
 def summary(report: Report, words: Words) -> str:
-    """The table for a README: a line for each contender, with its figures."""
-    chinese = words is CHINESE
-    head = ["项目", "系统", "结果"] if chinese else ["measure", "system", "figures"]
-    rows = [row for measured in report.cases.values() for row in _rows(measured, chinese)]
-    notes = NOTES_ZH if chinese else NOTES
-    return "\n".join([*table.lines_of(head, rows), "", table.reading(report, words), "", *(f"- {it}" for it in notes)])
-
-
-def _rows(measured: Measured, chinese: bool) -> Iterator[list[str]]:
-    title = measured.case.title_zh if chinese else measured.case.title
-    for entry in measured.entries:
-        who = entry.contender
-        name = f"{table.NAMES[who.system]}, {who.setting}"
-        if chinese:
-            name = f"{table.NAMES[who.system]}，{who.setting_zh}"
-        yield [title, name, ("；" if chinese else "; ").join(_figures(measured, entry, chinese)) or "–"]
-        title = ""
-
-
-def _figures(measured: Measured, entry: Entry, chinese: bool) -> Iterator[str]:
-    for metric in measured.case.metrics[: measured.case.headlines]:
-        if measured.summary(entry, metric) is not None:
-            title = metric.title_zh if chinese else metric.title
-            yield f"{title}{'：' if chinese else ': '}{table.cell(measured, entry, metric)}"
+    """The table for a README."""
+    return table.by_contender(report, words, NOTES_ZH if words is CHINESE else NOTES)

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
-from bench import table
+from bench import structures, table
 from bench.report import Report
 from bench.rows import Case, Contender, Metric, Scale
+from bench.table import CHINESE, Words
 
-ROWS = ("tasks", "values", "batches")
-PEERS = ("fasterfifo",)
+ROWS = ("tasks", "values", "batches", *structures.ROWS)
+PEERS = ("fasterfifo", *structures.PEERS)
 
 TASKS = Metric("rate", "tasks/s", "任务/秒", "tasks/s", higher_is_better=True)
 RATE = Metric("rate", "values/s", "值/秒", "values/s", higher_is_better=True)
@@ -16,7 +17,7 @@ SIZES = {"int": ("small numbers", "小整数"), "1kib": ("1 KiB of bytes", "1 Ki
 
 def all_cases(scale: Scale) -> list[Case]:
     """Every case, in the order in which they run and are shown."""
-    return [*_tasks(scale), *_values(scale)]
+    return [*_tasks(scale), *_values(scale), *structures.cases(scale)]
 
 
 def _tasks(scale: Scale) -> Iterator[Case]:
@@ -29,9 +30,30 @@ def _tasks(scale: Scale) -> Iterator[Case]:
         durability="memory",
         metrics=(TASKS,),
         contenders=(
-            Contender("worklist_local", "TaskQueue.add_task", "tasks", jobs * 5, ("--kind", "add_task")),
-            Contender("standard", "ThreadPoolExecutor.submit", "tasks", jobs, ("--kind", "pool")),
-            Contender("standard", "threads on a queue.Queue", "tasks", jobs, ("--kind", "naive")),
+            Contender(
+                "worklist_local",
+                "TaskQueue.add_task",
+                "tasks",
+                jobs * 5,
+                ("--kind", "add_task"),
+                setting_zh="TaskQueue.add_task",
+            ),
+            Contender(
+                "standard",
+                "ThreadPoolExecutor.submit",
+                "tasks",
+                jobs,
+                ("--kind", "pool"),
+                setting_zh="ThreadPoolExecutor.submit",
+            ),
+            Contender(
+                "standard",
+                "threads on a queue.Queue",
+                "tasks",
+                jobs,
+                ("--kind", "naive"),
+                setting_zh="线程加 queue.Queue",
+            ),
         ),
     )
     yield Case(
@@ -43,7 +65,14 @@ def _tasks(scale: Scale) -> Iterator[Case]:
         metrics=(TASKS,),
         contenders=(
             Contender("worklist_local", "TaskQueue.submit", "tasks", jobs, ("--kind", "submit")),
-            Contender("standard", "ThreadPoolExecutor.submit", "tasks", jobs, ("--kind", "pool")),
+            Contender(
+                "standard",
+                "ThreadPoolExecutor.submit",
+                "tasks",
+                jobs,
+                ("--kind", "pool"),
+                setting_zh="ThreadPoolExecutor.submit",
+            ),
         ),
     )
 
@@ -60,7 +89,14 @@ def _pass(scale: Scale, value: str, batches: bool, titles: tuple[str, str]) -> C
     many = (*one, "--batches")
     contenders = [
         Contender("worklist_local", "put and get", "values", jobs, one),
-        Contender("standard", "multiprocessing.Queue, put and get", "values", jobs, one),
+        Contender(
+            "standard",
+            "multiprocessing.Queue, put and get",
+            "values",
+            jobs,
+            one,
+            setting_zh="multiprocessing.Queue，put 与 get",
+        ),
         Contender("fasterfifo", "put and get", "values", jobs, one),
     ]
     if batches:
@@ -78,6 +114,31 @@ def _pass(scale: Scale, value: str, batches: bool, titles: tuple[str, str]) -> C
         metrics=(RATE,),
         contenders=tuple(contenders),
     )
+
+
+NOTES = (
+    "Five threads, and values of one process that another one takes. In batches, a hundred in a call.",
+    "The grid is a dict of lists of integers, for networkx its own graph; it is made before the clock runs.",
+    (
+        "Worklist and the second loop yield node, depth and parent of each node, networkx the edge that led to it. "
+        "The first loop only makes a list of the nodes."
+    ),
+    (
+        "The queue is M/M/50, 90 % busy; each draws the times and returns the average wait. "
+        "`simulate` adds the percentile and the intervals."
+    ),
+)
+NOTES_ZH = (
+    "5 个线程；以及一个进程放入、另一个进程取出的值。成批时每次 100 个。",
+    "网格是由整数列表组成的 dict，networkx 用它自己的图；都在计时之前建好。",
+    "Worklist 与第二个循环给出每个节点、其深度与父节点，networkx 给出通向它的边。第一个循环只列出节点。",
+    "队列为 M/M/50，忙 90 %；各自抽取时间并返回平均等待。`simulate` 另给出分位数与置信区间。",
+)
+
+
+def summary(report: Report, words: Words) -> str:
+    """The table for a README."""
+    return table.by_contender(report, words, NOTES_ZH if words is CHINESE else NOTES)
 
 
 def details(report: Report) -> str:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 
 SYSTEMS = ("worklist", "floor", "huey", "flexiq", "litequeue", "persistqueue")
 PEERS = SYSTEMS[2:]
-OWN = ("worklist", "floor", "worklist_local", "standard", "worklist_composition", "worklist_before")
+OWN = (
+    "worklist", "floor", "worklist_local", "standard", "structures", "hand", "worklist_composition", "worklist_before",
+)  # fmt: skip
 """What needs no environment of its own."""
 ROWS = ("enqueue", "enqueue-many", "drain", "cpu", "latency", "memory", "backlog")
 

@@ -20,6 +20,10 @@ NAMES = {
     "celery": "Celery",
     "standard": "standard library",
     "fasterfifo": "faster-fifo",
+    "structures": "Worklist",
+    "hand": "by hand",
+    "networkx": "networkx",
+    "simpy": "simpy",
 }
 
 
@@ -108,6 +112,14 @@ def summary(report: Report, words: Words) -> str:
     return "\n".join([*lines, "", reading(report, words), "", *(f"- {note}" for note in words.notes)])
 
 
+def by_contender(report: Report, words: Words, notes: Iterable[str]) -> str:
+    """The table for a README where each case has contenders of its own: a line for each, with its figures."""
+    chinese = words is CHINESE
+    head = ["项目", "系统", "结果"] if chinese else ["measure", "system", "figures"]
+    rows = [row for measured in report.cases.values() for row in _contender_rows(measured, chinese)]
+    return "\n".join([*lines_of(head, rows), "", reading(report, words), "", *(f"- {it}" for it in notes)])
+
+
 def publish(suite: str, summary: Summary, report: Report, root: Path) -> list[str]:
     """Put a suite's summary between its markers in the READMEs; the names of those that had them."""
     done = []
@@ -148,6 +160,26 @@ def _alone_rows(alone: Iterable[Measured], words: Words) -> Iterator[list[str]]:
                 if len(measured.entries) > 1:
                     title = f"{title}: {setting}"
                 yield [title, measured.case.durability, cell(measured, entry, metric)]
+
+
+def _contender_rows(measured: Measured, chinese: bool) -> Iterator[list[str]]:
+    title = measured.case.title_zh if chinese else measured.case.title
+    for entry in measured.entries:
+        who = entry.contender
+        name = (
+            f"{NAMES[who.system]}，{who.setting_zh or who.setting}"
+            if chinese
+            else f"{NAMES[who.system]}, {who.setting}"
+        )
+        yield [title, name, ("；" if chinese else "; ").join(_figures(measured, entry, chinese)) or "–"]
+        title = ""
+
+
+def _figures(measured: Measured, entry: Entry, chinese: bool) -> Iterator[str]:
+    for metric in measured.case.metrics[: measured.case.headlines]:
+        if measured.summary(entry, metric) is not None:
+            title = metric.title_zh if chinese else metric.title
+            yield f"{title}{'：' if chinese else ': '}{cell(measured, entry, metric)}"
 
 
 def _title(measured: Measured, metric: Metric, words: Words) -> str:

@@ -54,6 +54,7 @@ from .detached import start as start_process
 from .executors import AsyncExecutor, ProcessExecutor, ThreadExecutor
 from .schedules import Schedules, ScheduleSettings
 from .settings import setting
+from .simulate import RateMeter
 from .testing import InlineWorker
 
 P = ParamSpec("P")
@@ -481,7 +482,7 @@ class Worklist:
         )
         executors = self._executors({"thread": threads, "async": concurrency, "process": children})
         own_beat = self.make_beat() if beat and self.capabilities.schedule else None
-        return Worker(self.store, self.environment, executors, options, self.events, own_beat)
+        return Worker(self.store, self.environment, executors, options, self.events, own_beat, RateMeter())
 
     def _check_worker(self, queues: Sequence[str], **slots: int) -> None:
         """Raise ConfigError where no worker can be made of this."""

@@ -286,6 +286,18 @@ def test_each_job_has_its_own_time(app):
     assert [job.status for job in (first, second, third)] == ["succeeded", "failed", "succeeded"]
 
 
+@pytest.mark.usefixtures("busy_keeper")
+def test_a_worker_reports_how_fast_its_jobs_end():
+    with Worklist("memory://", lease=1) as app:
+
+        @app.task
+        def task() -> None: ...
+
+        task.enqueue_many([()] * 90)
+        with serving(app):
+            until(lambda: [worker.rate for worker in app.inspector.workers()] == [1.5])  # over a minute that has begun
+
+
 # -- cancelling -----------------------------------------------------------------------------------------------
 
 

@@ -75,6 +75,7 @@ def _worker_table(workers: list[WorkerInfo]) -> Any:
         Column("running", right=True),
         Column("slots", right=True),
         Column("processed", right=True),
+        Column("jobs/s", right=True),
         Column("up", right=True),
         Column("seen", right=True),
     ]
@@ -86,6 +87,7 @@ def _worker_table(workers: list[WorkerInfo]) -> Any:
             f"{worker.running:,}",
             f"{worker.slots:,}",
             f"{worker.processed:,}",
+            f"{worker.rate:,.1f}",
             spelt_seconds(max(0.0, worker.seen - worker.started)),
             ago(worker.seen),
         )

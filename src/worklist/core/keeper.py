@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection
+from typing import Protocol
 
 import msgspec
 
@@ -40,6 +41,16 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of resident memory after which the worker ends, for its parent to start a fresh one."""
 
 
+class Meter(Protocol):
+    """Counts what happens in a window of time that slides, such as `worklist.simulate.RateMeter`."""
+
+    def hit(self, now: float, count: int = 1) -> None:
+        """Count so many things at `now`."""
+
+    def rate(self, now: float) -> float:
+        """Return the hits a second, on average over the window that ends at `now`."""
+
+
 class Keeper:
     """Looks after the executions in `in_flight`, a collection that the worker's pump changes all the time.
 
@@ -54,12 +65,15 @@ class Keeper:
         events: EventBus,
         in_flight: Collection[Execution],
         info: Callable[[], WorkerInfo],
+        meter: Meter | None = None,
     ) -> None:
         self._broker = broker
         self._options = options
         self._events = events
         self._in_flight = in_flight
         self._info = info
+        self._meter = meter
+        self._counted = 0
         self._reported: dict[Execution, tuple[Progress | None, int]] = {}
         self._extended_at = 0.0
         self._pruned_at = time.monotonic() - random.uniform(0, PRUNE_SECONDS)  # noqa: S311
@@ -83,16 +97,26 @@ class Keeper:
 
     def _go_round(self, now: float) -> None:
         self._report()
+        info = self._measured(self._info(), now)
         if self._in_flight or now - self._extended_at > self._options.lease / 3:
-            self._extend()
+            self._extend(info)
             self._extended_at = now
         if now - self._pruned_at > PRUNE_SECONDS:
             self._prune()
             self._pruned_at = now
 
-    def _extend(self) -> None:
+    def _measured(self, info: WorkerInfo, now: float) -> WorkerInfo:
+        """Return what is known of this worker with the rate at which jobs have ended of late."""
+        if self._meter is None:
+            return info
+        if info.processed > self._counted:
+            self._meter.hit(now, info.processed - self._counted)
+            self._counted = info.processed
+        return msgspec.structs.replace(info, rate=self._meter.rate(now))
+
+    def _extend(self, info: WorkerInfo) -> None:
         held = list(self._in_flight)
-        extended = self._broker.extend(self._info(), [execution.lease for execution in held], self._options.lease)
+        extended = self._broker.extend(info, [execution.lease for execution in held], self._options.lease)
         for execution in held:
             lease = execution.lease
             if lease.number in extended.lost and execution in self._in_flight:

@@ -95,6 +95,8 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Unix time of its last sign of life, by the broker's clock."""
     running: int = 0
     processed: int = 0
+    rate: float = 0.0
+    """Jobs a second, on average over the last minute."""
 
 
 class Extended(msgspec.Struct, frozen=True):

@@ -34,7 +34,7 @@ from .events import (
     log,
 )
 from .execution import Environment, Execution
-from .keeper import Keeper, WorkerOptions
+from .keeper import Keeper, Meter, WorkerOptions
 from .outcome import HAND_BACK, Cancel, Done, Fail, Retry, Snooze
 from .ports import Broker, Executor, Lease, Settlement, WorkerInfo
 from .task import Task
@@ -84,9 +84,11 @@ class Worker:
         options: WorkerOptions,
         events: EventBus,
         beat: Beat | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._broker = broker
         self._beat = beat
+        self._meter = meter
         self._environment = environment
         self._executors = executors
         self._options = options
@@ -123,7 +125,7 @@ class Worker:
         """Serve until it is over. Blocks."""
         for executor in self._executors.values():
             executor.start(self._inbox.put)
-        keeper = Keeper(self._broker, self._options, self._events, self._in_flight, self.info)
+        keeper = Keeper(self._broker, self._options, self._events, self._in_flight, self.info, self._meter)
         keeper.on_unwanted, keeper.on_too_large = self._abort, self._end_for_recycling
         helpers = [
             threading.Thread(target=self._watch, name="worklist-watcher", daemon=True),
