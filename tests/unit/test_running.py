@@ -15,7 +15,7 @@ import pytest
 from worklist import Cancel, ConfigError, CurrentJob, JobFailed, Retry, Snooze, Worklist, current_job
 from worklist.core import events, execution
 from worklist.core.errors import BrokerUnavailable, JobAborted, NoCurrentJob, TimeLimitExceeded
-from worklist.core.job import Job, Progress, new_job_id
+from worklist.core.job import Job, JobState, Progress, new_job_id
 
 from .conftest import PATIENCE, known, serving
 
@@ -284,6 +284,30 @@ def test_each_job_has_its_own_time(app):
     first, second, third = quick.enqueue(), slow.enqueue(), quick.enqueue()
     app.work(until_empty=True, threads=1)
     assert [job.status for job in (first, second, third)] == ["succeeded", "failed", "succeeded"]
+
+
+def test_of_jobs_whose_worker_died_only_those_that_run_are_held(app):
+    """If the next worker dies, too, those that it leased ahead would count as having died with it twice."""
+    go = threading.Event()
+
+    @app.task
+    def task() -> None:
+        go.wait(PATIENCE)
+
+    task.enqueue_many([()] * 50)
+    assert len(app.store.lease("dead", ["default"], 50, 0.0)) == 50
+    worker = app.make_worker(threads=2)
+    worker._rate = 10_000.0  # it is used to short jobs, and leases many ahead
+    (executor,) = worker._executors.values()
+    executor.start(worker._inbox.put)
+    try:
+        for _ in range(3):
+            worker._exchange(worker._room())
+            assert len(worker._in_flight) == 2
+        assert app.inspector.counts()["default"] == {JobState.RUNNING: 2, JobState.QUEUED: 48}
+    finally:
+        go.set()
+        executor.stop()
 
 
 @pytest.mark.usefixtures("busy_keeper")

@@ -103,6 +103,7 @@ class Worker:
         self._watching = False
         self._watch_requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._rate = 0.0
+        self._cautious = False
         self._exchange_seconds = 0.0
         self._last_end = time.monotonic()
         self._stopping = threading.Event()
@@ -194,8 +195,20 @@ class Worker:
             by_kind.setdefault(kind_of(execution.task), []).append(execution)  # type: ignore[arg-type]
             if self._events.wanted(JobLeased):
                 self._events.emit(_event(JobLeased, execution))
+        self._cautious = any(lease.lost for lease in leases)
         for kind, executions in by_kind.items():
-            self._executors[kind].submit(executions)
+            self._executors[kind].submit(self._without_suspects(kind, executions) if self._cautious else executions)
+
+    def _without_suspects(self, kind: Kind, executions: Sequence[Execution]) -> Sequence[Execution]:
+        """Of executions among which are some whose workers have died, hand back what there is no free slot for.
+
+        One of them may have killed its worker; the others were only leased ahead by it. Held ahead again, they would
+        count as having died with this worker, too.
+        """
+        under_way = sum(kind_of(execution.task) == kind for execution in self._in_flight if execution.task is not None)
+        free = max(0, self._executors[kind].slots - (under_way - len(executions)))
+        self._hand_back(executions[free:])
+        return executions[:free]
 
     def _collect(self) -> None:
         """Wait until something has ended or may have begun, and take all that has ended."""
@@ -243,8 +256,15 @@ class Worker:
     # -- how much to lease ------------------------------------------------------------------------------------
 
     def _room(self) -> int:
-        """Return how many jobs to lease: the free slots, and as many ahead as take `READ_AHEAD_SECONDS`."""
-        ahead = min(READ_AHEAD_JOBS, int(self._rate * max(READ_AHEAD_SECONDS, 2 * self._exchange_seconds)))
+        """Return how many jobs to lease: the free slots, and as many ahead as take `READ_AHEAD_SECONDS`.
+
+        None ahead where the last ones were suspects (see `_without_suspects`).
+        """
+        ahead = (
+            0
+            if self._cautious
+            else min(READ_AHEAD_JOBS, int(self._rate * max(READ_AHEAD_SECONDS, 2 * self._exchange_seconds)))
+        )
         free = self._slots - len(self._in_flight)
         room = free + ahead
         if room < ahead // 2 and free <= 0:
@@ -272,7 +292,11 @@ class Worker:
         if not backlog or not (silent or slow):
             return
         self._rate = 0.0
-        self._hand_back([e for executor in self._executors.values() for e in executor.withdraw()])
+        self._hand_back(self._withdrawn())
+
+    def _withdrawn(self) -> list[Execution]:
+        """Take back what was leased ahead and has not begun."""
+        return [execution for executor in self._executors.values() for execution in executor.withdraw()]
 
     def _hand_back(self, executions: Sequence[Execution]) -> None:
         for execution in executions:
@@ -361,7 +385,7 @@ class Worker:
 
     def _drain(self) -> None:
         """Hand back what has not started, wait for what runs, and hand back what did not end in time."""
-        self._hand_back([e for executor in self._executors.values() for e in executor.withdraw()])
+        self._hand_back(self._withdrawn())
         deadline = time.monotonic() + self._options.grace
         while self._in_flight and time.monotonic() < deadline and not self._hurry.is_set():
             self._exchange(0)
