@@ -7,6 +7,7 @@ screen (`render`) and turning every error into one sentence (`program`).
 from .beat_command import beat
 from .export_command import export
 from .job_commands import cancel, jobs, purge, retry
+from .move_command import move_command
 from .plan_command import plan
 from .program import program as main
 from .queue_commands import pause, resume, status
@@ -15,7 +16,9 @@ from .stop_command import stop
 from .up_command import up
 from .worker_command import worker
 
-for _command in (worker, beat, up, stop, export, status, jobs, retry, cancel, purge, pause, resume, schedules, plan):
+for _command in (
+    worker, beat, up, stop, export, status, jobs, retry, cancel, purge, pause, resume, schedules, move_command, plan,
+):  # fmt: skip
     main.add_command(_command)
 
 __all__ = ["main"]
