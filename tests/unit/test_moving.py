@@ -152,7 +152,7 @@ def test_schedules_go_once(old: Store, new: Store, clock: FakeClock) -> None:
 
 
 def test_what_was_set_of_lanes_goes(old: Store, new: Store) -> None:
-    old.change_lane("acme", LaneChange(limits=LaneLimits(rate=5.0, burst=2), weight=2.0))
+    old.change_lane("acme", LaneChange(limits=LaneLimits(rate=5.0, burst=2), weight=2.0, pinned=True))
     old.change_lane("globex", LaneChange(paused=FOREVER))
     old.put([a_job(ties=Ties(lane="plain"))])
     moved = move(old, new, Codec())
