@@ -237,9 +237,11 @@ NOTES = {
     "redis": (
         "Every system has a Redis server of its own, with `appendonly yes` and `appendfsync everysec`.",
         "CPU is the time of the worker's processes and of the server together, from the first job to the last.",
-        "Huey deletes a job when it fetches it, Celery acknowledges it before it runs: at most once. "
-        "Huey, Celery, Dramatiq, TaskIQ, SAQ, arq and RQ have no call that puts many jobs of one task in one "
-        "round trip but RQ's `enqueue_many`.",
+        (
+            "Huey deletes a job when it fetches it, Celery acknowledges it before it runs: at most once. "
+            "Huey, Celery, Dramatiq, TaskIQ, SAQ, arq and RQ have no call that puts many jobs of one task in one "
+            "round trip but RQ's `enqueue_many`."
+        ),
         "RQ runs its SimpleWorker; as installed it forks for every job. arq polls every millisecond instead of 0.5 s.",
         "Bare redis-py is the floor: scripts of 200 with the same changes of sorted sets and hashes, or one LPUSH.",
     ),
@@ -251,22 +253,30 @@ NOTES = {
         "Bare psycopg is the floor: 500 rows in an INSERT by unnest, 200 finished and 200 claimed in a transaction.",
     ),
     "rabbitmq": (
-        "One node for all; messages are persistent and confirmed, results are kept in a Redis server with "
-        "`appendfsync everysec`.",
-        "Worklist and the floor use quorum queues; Celery, Dramatiq and TaskIQ the durable classic ones that they "
-        "declare as installed.",
+        (
+            "One node for all; messages are persistent and confirmed, results are kept in a Redis server with "
+            "`appendfsync everysec`."
+        ),
+        (
+            "Worklist and the floor use quorum queues; Celery, Dramatiq and TaskIQ the durable classic ones that they "
+            "declare as installed."
+        ),
         "CPU is the time of the worker's processes, RabbitMQ and Redis together, from the first job to the last.",
         "Celery, Dramatiq and TaskIQ have no call for many jobs.",
-        "Bare pika is the floor: 500 messages unconfirmed at most, 200 acknowledged at once when their results are in "
-        "Redis.",
+        (
+            "Bare pika is the floor: 500 messages unconfirmed at most, 200 acknowledged at once when their results are in "
+            "Redis."
+        ),
     ),
 }
 NOTES_ZH = {
     "redis": (
         "每个系统各有一台自己的 Redis 服务器，`appendonly yes`，`appendfsync everysec`。",
         "CPU 是从第一个任务到最后一个任务期间 worker 各进程与服务器的合计。",
-        "Huey 取出任务时即删除，Celery 在执行前确认：至多一次。除 RQ 的 `enqueue_many` 与 streaq 外，"
-        "各对手没有一次往返放入多个任务的调用。",
+        (
+            "Huey 取出任务时即删除，Celery 在执行前确认：至多一次。除 RQ 的 `enqueue_many` 与 streaq 外，"
+            "各对手没有一次往返放入多个任务的调用。"
+        ),
         "RQ 使用 SimpleWorker；默认设置下它为每个任务 fork 一次。arq 的轮询间隔为 1 毫秒而非 0.5 秒。",
         "裸 redis-py 是下限：每 200 个一个脚本，对有序集合与哈希做同样的变更；或逐个 LPUSH。",
     ),
