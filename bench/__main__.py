@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import before, brokers, composition, local, report, rows, table, venvs
+from bench import before, brokers, composition, crawls, local, report, rows, table, venvs
 from bench.harness import run_case
 from bench.rows import QUICK, Case, Scale, choose
 from bench.systems import servers
@@ -36,6 +36,7 @@ SUITES = {
     "composition": Suite(
         composition.ROWS, composition.PEERS, composition.all_cases, composition.details, composition.summary
     ),
+    "crawl": Suite(crawls.ROWS, crawls.PEERS, crawls.all_cases, crawls.details, crawls.summary, servers=("nginx",)),
     **{
         server: Suite(
             brokers.ROWS,

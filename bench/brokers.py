@@ -264,8 +264,8 @@ NOTES = {
         "CPU is the time of the worker's processes, RabbitMQ and Redis together, from the first job to the last.",
         "Celery, Dramatiq and TaskIQ have no call for many jobs.",
         (
-            "Bare pika is the floor: 500 messages unconfirmed at most, 200 acknowledged at once when their results are in "
-            "Redis."
+            "Bare pika is the floor: 500 messages unconfirmed at most, 200 acknowledged at once when their results are "
+            "in Redis."
         ),
     ),
 }

@@ -10,7 +10,7 @@ SYSTEMS = ("worklist", "floor", "huey", "flexiq", "litequeue", "persistqueue")
 PEERS = SYSTEMS[2:]
 OWN = (
     "worklist", "floor", "worklist_local", "standard", "structures", "hand", "worklist_composition", "worklist_before",
-    "worklist_server", "floor_redis", "floor_postgresql", "floor_rabbitmq", "worklist_crawl", "floor_crawl",
+    "worklist_server", "floor_redis", "floor_postgresql", "floor_rabbitmq", "worklist_crawl", "wrk",
 )  # fmt: skip
 """What needs no environment of its own."""
 ROWS = ("enqueue", "enqueue-many", "drain", "cpu", "latency", "memory", "backlog")

@@ -60,10 +60,13 @@ class NoServerError(Exception):
 @contextlib.contextmanager
 def standing(server: str) -> Iterator[None]:
     """What serves a whole run, for the scripts that are started meanwhile; nothing for suites without a server."""
-    if server not in {"postgresql", "rabbitmq"}:
+    from bench.systems import site
+
+    kinds = {"postgresql": _postgres, "rabbitmq": _rabbit, "nginx": site.serving}
+    start = kinds.get(server)
+    if start is None:
         yield
         return
-    start = _postgres if server == "postgresql" else _rabbit
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder, start(Path(folder)):
         yield
 
@@ -122,9 +125,9 @@ def redis(folder: Path) -> Iterator[tuple[int, int]]:
     command = [program("redis-server"), "--port", str(port), "--bind", HOST, "--dir", str(folder), "--logfile", "log"]
     for name, value in REDIS_SETTINGS.items():
         command += [f"--{name}", value]
-    with _process(command, folder / "output") as process:
-        _until(lambda: _redis_answers(port), process, "redis-server", folder / "log")
-        yield port, process.pid
+    with process(command, folder / "output") as started:
+        until(lambda: _redis_answers(port), started, "redis-server", folder / "log")
+        yield port, started.pid
 
 
 def _redis_answers(port: int) -> bool:
@@ -154,10 +157,10 @@ def _postgres(folder: Path) -> Iterator[None]:
     for name, value in POSTGRES_SETTINGS.items():
         command += ["-c", f"{name}={value}"]
     log = folder / "log"
-    with _process(command, log, signal.SIGINT, account) as process:
+    with process(command, log, signal.SIGINT, account) as started:
         probe = [_postgres_program("pg_isready"), "-q", "-h", HOST, "-p", str(port)]
-        _until(lambda: subprocess.run(probe, check=False).returncode == 0, process, "postgres", log)
-        with _published(BENCH_NODE_PORT=str(port), BENCH_NODE_PID=str(process.pid)):
+        until(lambda: subprocess.run(probe, check=False).returncode == 0, started, "postgres", log)
+        with published(BENCH_NODE_PORT=str(port), BENCH_NODE_PID=str(started.pid)):
             yield
 
 
@@ -206,11 +209,11 @@ def _rabbit(folder: Path) -> Iterator[None]:
     if not server.exists():
         raise NoServerError("rabbitmq-server is not installed (Debian: apt-get install rabbitmq-server)")
     log = folder / "output"
-    with _process([str(server)], log, environment=settings) as process:
-        _until(lambda: _rabbit_answers(port), process, "rabbitmq-server", log)
+    with process([str(server)], log, environment=settings) as started:
+        until(lambda: _rabbit_answers(port), started, "rabbitmq-server", log)
         node = {name: settings[name] for name in ("HOME", "RABBITMQ_NODENAME", "RABBITMQ_CONFIG_FILE")}
         shown = {f"BENCH_CTL_{name}": value for name, value in node.items()}
-        with _published(BENCH_NODE_PORT=str(port), BENCH_NODE_PID=str(process.pid), **shown):
+        with published(BENCH_NODE_PORT=str(port), BENCH_NODE_PID=str(started.pid), **shown):
             yield
 
 
@@ -260,6 +263,14 @@ def free_port() -> int:
         return port
 
 
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def program(name: str) -> str:
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/sbin")
     if found is None:
@@ -284,7 +295,7 @@ def _plain() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _process(
+def process(
     command: Sequence[str],
     log: Path,
     stop: signal.Signals = signal.SIGTERM,
@@ -292,7 +303,7 @@ def _process(
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        started = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -302,28 +313,28 @@ def _process(
             env={**_plain(), **(environment or {})},
         )
     try:
-        yield process
+        yield started
     finally:
-        if process.poll() is None:
-            process.send_signal(stop)
+        if started.poll() is None:
+            started.send_signal(stop)
         try:
-            process.wait(timeout=30)
+            started.wait(timeout=30)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            started.kill()
+            started.wait()
 
 
-def _until(answers: Callable[[], bool], process: subprocess.Popen[bytes], name: str, log: Path) -> None:
+def until(answers: Callable[[], bool], started: subprocess.Popen[bytes], name: str, log: Path) -> None:
     deadline = time.monotonic() + START
     while not answers():
-        if process.poll() is not None or time.monotonic() > deadline:
+        if started.poll() is not None or time.monotonic() > deadline:
             words = log.read_text(errors="replace").strip().splitlines()[-3:] if log.exists() else []
             raise NoServerError(f"{name} did not start: {words}")
         time.sleep(0.02)
 
 
 @contextlib.contextmanager
-def _published(**values: str) -> Iterator[None]:
+def published(**values: str) -> Iterator[None]:
     """Environment variables for the scripts that are started meanwhile."""
     os.environ.update(values)
     try:
