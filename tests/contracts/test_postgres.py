@@ -13,7 +13,7 @@ from worklist.testing import BrokerContract, FakeClock
 
 class TestPostgres(BrokerContract):
     @pytest.fixture(autouse=True)
-    def _place(self, postgres_schema: Database) -> Iterator[None]:
+    def _place(self, postgres_schema: Database) -> Iterator[None]:  # noqa: F811
         self.database = postgres_schema
         self.others: list[Store] = []
         yield

@@ -38,15 +38,24 @@ class Database:
         """Run a statement, in which ``@.`` stands for the schema."""
         return self.admin.execute(statement.replace("@.", f'"{self.schema}".'), values or None)  # type: ignore[call-overload]
 
+    def empty(self) -> None:
+        """Remove all rows, where there are tables."""
+        query = "SELECT string_agg(format('%%I.%%I', schemaname, tablename), ',') FROM pg_tables WHERE schemaname = %s"
+        (tables,) = self.admin.execute(f"{query} AND tablename <> 'worklist_version'", (self.schema,)).fetchone() or (
+            "",
+        )
+        if tables:
+            self.admin.execute(f"TRUNCATE {tables}")
+
     def close(self) -> None:
         self.admin.execute(f'DROP SCHEMA IF EXISTS "{self.schema}" CASCADE')
         self.admin.close()
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
+def postgres_url() -> str:
     """Return the URL of a server with a database for tests."""
-    yield os.environ.get("WORKLIST_TEST_POSTGRES", USUAL)
+    return os.environ.get("WORKLIST_TEST_POSTGRES", USUAL)
 
 
 @pytest.fixture

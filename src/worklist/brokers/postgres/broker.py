@@ -143,7 +143,7 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
     def _insert_ready(
         self, db: Session, jobs: Sequence[Job], ids: dict[JobId, JobId], numbers: dict[GroupId, int], now: float
     ) -> list[Row]:
-        """Add jobs that wait for nothing, all in one statement, or one by one where keys ask for it; return new rows."""
+        """Add jobs that wait for nothing, all in one statement, or one by one for some keys; return the new rows."""
         wanted = [(job, self._row(job, numbers, now)) for job in jobs]
         keyed = [(job, row) for job, row in wanted if job.key is not None]
         if not keyed:

@@ -176,7 +176,9 @@ class PostgresGroups:
             self.collect(db, seq)
         if ended is None:
             return -seq, None
-        _, _, _, total, succeeded, failed, cancelled, _, called_off, _ = db.execute(SQL["load"], ([id],)).fetchone()
+        ((_, _, _, total, succeeded, failed, cancelled, _, called_off, _),) = db.execute(
+            SQL["load"], ([id],)
+        ).fetchall()
         reason = why_group(id, total, failed, cancelled, called_off)
         return -seq, Cause(-seq, succeeded == total and not called_off, None, reason)
 

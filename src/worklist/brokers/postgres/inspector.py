@@ -212,7 +212,7 @@ class PostgresInspector:
         """Return what is known of groups."""
         found = {row[1]: row for row in self._server.call(groups.SQL["load"], ([*ids],))}
         still_open = [row[0] for row in found.values() if row[-1] is None]
-        running = dict(self._server.call(groups.SQL["running"], (still_open,))) if still_open else {}
+        running: dict[int, int] = dict(self._server.call(groups.SQL["running"], (still_open,))) if still_open else {}
         return [groups.group_of(found[id], running.get(found[id][0], 0)) if id in found else None for id in ids]
 
     def members(self, id: GroupId, ended_after: tuple[float, JobId] | None, limit: int) -> list[JobRecord]:
@@ -276,7 +276,8 @@ class PostgresInspector:
 
 def _where(wanted: Filter) -> tuple[list[str], list[Any]]:
     """Return the terms of a filter, and their values."""
-    terms, values = ["true"], []
+    terms = ["true"]
+    values: list[Any] = []
     if wanted.state is not None:
         terms.append("state = ANY (%s::smallint[])")
         values.append([*CODES[wanted.state]])

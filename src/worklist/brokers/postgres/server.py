@@ -156,7 +156,7 @@ class PostgresServer:
             connection.prepare_threshold = None
         return connection
 
-    def find_out(self) -> None:
+    def find_pooler(self) -> None:
         """Find out whether a pooler stands between."""
         self._prepare()
 

@@ -45,7 +45,7 @@ class Ear:
         """Listen for these signs; return whether it did already, so that nothing was missed since the last call."""
         wanted = frozenset(signs)
         if self._server.pooled is None:
-            self._server.find_out()
+            self._server.find_pooler()
         if self._server.pooled:
             self._step = _POOLED_LOOKS[0]
             return True
@@ -93,8 +93,8 @@ class Ear:
             left = end - time.monotonic()
             if left <= 0:
                 return False
-            ready = select.select([self._near, self._connection], [], [], left)[0]
-            if self._hear_pokes([it for it in ready if it is self._near]):
+            ready = select.select([self._near.fileno(), self._connection.fileno()], [], [], left)[0]
+            if self._near.fileno() in ready and self._hear_pokes(ready):
                 return True
 
     def _hear_pokes(self, ready: Sequence[Any]) -> bool:
