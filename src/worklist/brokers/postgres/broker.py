@@ -35,6 +35,7 @@ from ..sql.records import (
     with_error,
 )
 from . import groups, lanes, rows
+from .arrays import Blobs, Integers, Numbers, Smalls, Texts
 from .groups import Cause, End, PostgresGroups
 from .inspector import PostgresInspector
 from .lanes import Left, PostgresLanes
@@ -112,15 +113,15 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         encode_job = self._codec.encode
         return [
             now,
-            [place_of(job.id) for job in jobs],
-            [job.id for job in jobs],
-            [job.queue for job in jobs],
-            [-job.priority for job in jobs],
-            [job.task for job in jobs],
-            [job.delay for job in jobs],
-            [job.eta or 0.0 for job in jobs],
-            [job.expires for job in jobs],
-            [encode_job(job) for job in jobs],
+            Integers([place_of(job.id) for job in jobs]),
+            Texts([job.id for job in jobs]),
+            Texts([job.queue for job in jobs]),
+            Smalls([-job.priority for job in jobs]),
+            Texts([job.task for job in jobs]),
+            Numbers([job.delay for job in jobs]),
+            Numbers([job.eta or 0.0 for job in jobs]),
+            Numbers([job.expires for job in jobs]),
+            Blobs([encode_job(job) for job in jobs]),
         ]
 
     def _insert(self, db: Session, jobs: Sequence[Job], now: float) -> list[JobId]:
@@ -386,7 +387,8 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         if done is None:
             return None
         places, numbers, results, keep = done
-        values = (self._fixed(), places, numbers, results, keep, emptied, worker, queues, max(limit, 0), seconds)
+        ended = (Integers(places), Integers(numbers), Blobs(results), keep, Integers(emptied))
+        values = (self._fixed(), *ended, worker, queues, max(limit, 0), seconds)
         found = self._server.call(SQL["exchange"], values)
         if found and found[0][1] is None:
             return None
