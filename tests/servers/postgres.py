@@ -154,7 +154,7 @@ def postgres_server() -> Iterator[Server]:
     if folder is None:
         _missing("PostgreSQL's programs are not installed: apt-get install postgresql")
     assert folder is not None
-    server = Server(folder)
+    server = Server(folder, deadlock_timeout="50ms")
     yield server
     server.close()
 
