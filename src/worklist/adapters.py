@@ -35,7 +35,7 @@ class BrokerUrl:
             raise ConfigError(f"{what} is {url!r}; expected something like sqlite:///worklist.db or memory://")
         self.url = url
         parts = urlsplit(url)
-        self.scheme = parts.scheme
+        self.scheme = ALIASES.get(parts.scheme, parts.scheme)
         if self.scheme not in ADAPTERS:
             raise ConfigError(
                 f"{what}: there is no broker for {self.scheme}:// URLs{did_you_mean(self.scheme, ADAPTERS)}; "
@@ -199,6 +199,44 @@ def _database(url: BrokerUrl, what: str = "url") -> int:
     return int(url.place or 0)
 
 
+def _open_postgres(url: BrokerUrl, codec: Codec) -> Store:
+    from .brokers.postgres import Place, PostgresBroker  # noqa: PLC0415 - needs the driver
+
+    parameters = ("sslmode", "sslrootcert", "sslcert", "sslkey", "target_session_attrs", "passfile")
+    hosts = url.hosts
+    place = Place(
+        hosts=tuple(host.name for host in hosts),
+        ports=tuple(str(host.port or 5432) for host in hosts),
+        database=url.place or None,
+        user=url.user,
+        password=url.password,
+        schema=url.options.get("schema", "worklist"),
+        timeout=url.seconds("timeout", 10.0),
+        pooled={"auto": None, "1": True, "0": False}[url.one_of("pgbouncer", _POOLERS)],
+        parameters=tuple((name, url.options[name]) for name in parameters if name in url.options),
+    )
+    return PostgresBroker(place, codec)
+
+
+_POOLERS = {"auto": "find out", "1": "one stands between", "0": "none does"}
+_POSTGRES_OPTIONS = (
+    "schema",
+    "timeout",
+    "pgbouncer",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "target_session_attrs",
+    "passfile",
+)
+
+
+def _check_postgres(url: BrokerUrl, what: str) -> None:
+    if "://" not in url.url:
+        raise ConfigError(f"{what} is {url.shown!r}; expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+
+
 def _check_nothing(url: BrokerUrl, what: str) -> None:
     pass
 
@@ -228,5 +266,9 @@ ADAPTERS = {
     "memory": Adapter(_open_memory, MemoryBroker.capabilities),
     **dict.fromkeys(_REDIS_KINDS, Adapter(_open_redis, Capabilities(), _REDIS_OPTIONS, _check_redis, "redis")),
     "sqlite": Adapter(_open_sqlite, SqliteBroker.capabilities, ("durability", "patience"), _check_sqlite),
+    "postgresql": Adapter(_open_postgres, Capabilities(), _POSTGRES_OPTIONS, _check_postgres, "postgres"),
 }
 """From the scheme of a URL to what it opens."""
+
+ALIASES = {"postgres": "postgresql"}
+"""Schemes that are another one."""

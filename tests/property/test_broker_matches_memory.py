@@ -90,37 +90,37 @@ class Brokers(RuleBasedStateMachine):
         super().__init__()
         self.clock = FakeClock()
         self.model = MemoryBroker(clock=self.clock)
-        self.first, self.other = self.open_two()
+        self.one, self.other = self.open_two()
         self.fresh = itertools.count()
         self.ids: list[str] = []
         self.put_before: list[Job] = []
         self.leases: list[Pair] = []
 
     def open_two(self) -> tuple[Store, Store]:
-        """Return two objects on one new store."""
+        """Return two objects on one new place."""
         self.folder = tempfile.TemporaryDirectory()
         path = Path(self.folder.name) / "jobs.db"
         return SqliteBroker(path, clock=self.clock), SqliteBroker(path, clock=self.clock)
 
-    def remove_store(self) -> None:
-        """Leave nothing of it behind."""
+    def clean_up(self) -> None:
+        """Remove the place."""
         self.folder.cleanup()
 
     def teardown(self) -> None:
         self.other.close()
-        self.first.close()
-        self.remove_store()
+        self.one.close()
+        self.clean_up()
 
     @initialize(two=st.booleans())
     def take_turns(self, two: bool) -> None:
-        """Let half of the runs alternate between two objects on the file."""
+        """Let half of the runs alternate between two objects on the same place."""
         self.two = two
 
     @property
     def subject(self) -> Store:
         if self.two:
-            self.first, self.other = self.other, self.first
-        return self.first
+            self.one, self.other = self.other, self.one
+        return self.one
 
     # -- the verbs ------------------------------------------------------------------------------------------
 

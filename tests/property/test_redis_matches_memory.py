@@ -29,7 +29,7 @@ class OnRedis:
     def open_one(self) -> Store:
         return RedisBroker(lambda: shared().client, prefix=self.prefix, clock=self.clock)
 
-    def remove_store(self) -> None:
+    def clean_up(self) -> None:
         client = shared().client
         keys = list(client.scan_iter(f"{{{self.prefix}}}:*", count=1000))
         if keys:
@@ -49,7 +49,7 @@ class RedisSchedules(OnRedis, Schedules):
     pass
 
 
-fewer = settings(Brokers.TestCase.settings, max_examples=40)
+fewer = settings(Brokers.TestCase.settings, max_examples=40, stateful_step_count=30)
 for machine in (RedisBrokers, TiedRedisBrokers, RedisSchedules):
     machine.TestCase.settings = fewer
 TestRedisMatchesMemory = RedisBrokers.TestCase

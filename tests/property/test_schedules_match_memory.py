@@ -47,19 +47,19 @@ class Schedules(RuleBasedStateMachine):
         self.fresh = itertools.count()
 
     def open_two(self) -> tuple[Store, Store]:
-        """Return two objects on one new store."""
+        """Return two objects on one new place."""
         self.folder = tempfile.TemporaryDirectory()
         path = Path(self.folder.name) / "jobs.db"
         return SqliteBroker(path, clock=self.clock), SqliteBroker(path, clock=self.clock)
 
-    def remove_store(self) -> None:
-        """Leave nothing of it behind."""
+    def clean_up(self) -> None:
+        """Remove the place."""
         self.folder.cleanup()
 
     def teardown(self) -> None:
         for store in self.stores:
             store.close()
-        self.remove_store()
+        self.clean_up()
 
     @property
     def subject(self) -> Store:
@@ -92,7 +92,7 @@ class Schedules(RuleBasedStateMachine):
 
     @rule(order=st.permutations([0, 1]))
     def beat(self, order: list[int]) -> None:
-        """Two beats on the file do together what one does in memory."""
+        """Two beats on one place do together what one does in memory."""
         self.model_beat.turn(self.clock.now)
         for which in order:
             self.beats[which].turn(self.clock.now)
