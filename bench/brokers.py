@@ -103,7 +103,6 @@ def _drainers(server: str, scale: Scale) -> list[Contender]:
             of("celery", "prefork, 2 children", "drain", few, "--processes", "2"),
             of("huey", "one thread", "drain", some),
             of("dramatiq", "8 threads", "drain", some, "--threads", "8"),
-            of("dramatiq", "one thread", "drain", some),
             of("taskiq", "streams, 200 coroutines", "drain", some),
             of("taskiq", "list, 200 coroutines", "drain", some, "--pool", "list"),
             of("rq", "SimpleWorker", "drain", few),
@@ -122,9 +121,7 @@ def _drainers(server: str, scale: Scale) -> list[Contender]:
         ]
     return [
         threads,
-        of("celery", "prefork, 2 children", "drain", few, "--processes", "2"),
         of("dramatiq", "8 threads", "drain", some, "--threads", "8"),
-        of("dramatiq", "one thread", "drain", some),
         of("taskiq", "200 coroutines", "drain", some),
     ]
 
@@ -198,7 +195,7 @@ def _latency(server: str, scale: Scale) -> Iterator[Case]:
 
 
 def _idle(peer: str) -> tuple[str, ...]:
-    return {"celery": ("--pool", "threads"), "dramatiq": ("--threads", "1")}.get(peer, ())
+    return {"celery": ("--pool", "threads"), "dramatiq": ("--threads", "8")}.get(peer, ())
 
 
 def _backlog(server: str, scale: Scale) -> Iterator[Case]:

@@ -5,6 +5,7 @@ again after two seconds instead of an hour. Where the measurement has no server 
 server and database; all keys have a prefix and are deleted at the end.
 """
 
+import signal
 import sys
 import threading
 import time
@@ -23,6 +24,8 @@ class CelerySystem(System):
         from bench.systems import celery_app
 
         self._app = celery_app
+        if options.server and options.pool == "threads":
+            self.stop_signal = signal.SIGKILL  # one process of a server that ends, too; else it takes ten seconds
         self._redis = Redis.from_url(celery_app.redis)
         try:
             self._redis.ping()

@@ -188,9 +188,10 @@ def polite(crawler: Crawler) -> Figures:
     hits = log.hits()
     _check(ran, options, hits)
     figures = _figures(ran, hits)
-    least = (site.HOST_PAGES - 1) * options.delay
     took = figures["seconds"]
-    gaps = [gap for times in _by_host(hits) for gap in _gaps(times)]
+    by_host = list(_by_host(hits))
+    least = (max(map(len, by_host)) - 1) * options.delay
+    gaps = [gap for times in by_host for gap in _gaps(times)]
     return figures | {
         "share": least / took,
         "rate": len(hits) / (took + options.delay),

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from bench.systems import servers
 
-PAGES = 5_000
+PAGES = int(os.environ.get("BENCH_PAGES", "5000"))
+"""Fewer only show that everything runs."""
 LINKS = 40
 PAGE_BYTES = 15_000
 HOSTS = 1_000

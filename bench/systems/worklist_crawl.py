@@ -1,4 +1,4 @@
-"""Worklist's crawler, run by its own `worklist crawl`. Modes: in memory, and `durable`, which can go on after a stop."""
+"""Worklist's crawler, run by its own `worklist crawl`. Modes: in memory, and `durable`, which goes on after a stop."""
 
 import sys
 from pathlib import Path
