@@ -67,7 +67,10 @@ def migrate(connection: "psycopg.Connection[Any]", name: str, where: str) -> tup
         for step in range(found + 1, SCHEMA_VERSION + 1):
             if step == 1:
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(name)}")
-                connection.execute(f"CREATE TABLE {quoted(name)}.worklist_version (version integer NOT NULL)")
+                connection.execute(
+                    f"CREATE TABLE {quoted(name)}.worklist_version (version integer NOT NULL, "
+                    "place text NOT NULL DEFAULT md5(random()::text || clock_timestamp()::text))"
+                )
                 connection.execute(f"INSERT INTO {quoted(name)}.worklist_version VALUES (0)")  # noqa: S608
             connection.execute(_script(step, name))
         if found < SCHEMA_VERSION:
