@@ -67,6 +67,16 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         self._all_ears: weakref.WeakSet[Ear] = weakref.WeakSet()  # a thread's ear ends with the thread
         self._ears_lock = threading.Lock()
 
+    # -- tables ---------------------------------------------------------------------------------------------------
+
+    def versions(self) -> tuple[int, int]:
+        """Return the version of the tables that are there, 0 for none, and the one that is wanted."""
+        return self._server.versions()
+
+    def migrate(self) -> None:
+        """Bring the tables up to date, as the first use does."""
+        self.now()
+
     # -- transactions -----------------------------------------------------------------------------------------
 
     def _fixed(self) -> float | None:

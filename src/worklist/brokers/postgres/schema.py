@@ -66,7 +66,8 @@ def migrate(connection: "psycopg.Connection[Any]", name: str, where: str) -> tup
         found = version(connection, name, where)
         for step in range(found + 1, SCHEMA_VERSION + 1):
             if step == 1:
-                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(name)}")
+                if connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (name,)).fetchone() is None:
+                    connection.execute(f"CREATE SCHEMA {quoted(name)}")
                 connection.execute(
                     f"CREATE TABLE {quoted(name)}.worklist_version (version integer NOT NULL, "
                     "place text NOT NULL DEFAULT md5(random()::text || clock_timestamp()::text))"

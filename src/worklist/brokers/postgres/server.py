@@ -179,6 +179,11 @@ class PostgresServer:
             connection.prepare_threshold = None
         return connection
 
+    def versions(self) -> tuple[int, int]:
+        """Return the version of the tables that are there, 0 for none, and the one that is wanted."""
+        with contextlib.closing(self.connect()) as connection, self.clear_errors():
+            return schema.version(connection, self.place.schema, str(self.place)), schema.SCHEMA_VERSION
+
     def find_pooler(self) -> None:
         """Find out whether a pooler stands between."""
         self._prepare()
