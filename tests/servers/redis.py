@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import redis
@@ -70,6 +71,40 @@ class Server:
         """End it and leave nothing behind."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Sentinel(Server):
+    """One that watches a master called ``mymaster``, and lets a replica take over within seconds."""
+
+    def __init__(self, master: int) -> None:
+        self.master = master
+        super().__init__()
+
+    def start(self) -> None:
+        config = Path(self.folder) / "sentinel.conf"
+        config.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n"
+            f"sentinel monitor mymaster 127.0.0.1 {self.master} 1\n"
+            "sentinel down-after-milliseconds mymaster 1000\nsentinel failover-timeout mymaster 5000\n"
+        )
+        self._process = subprocess.Popen([PROGRAM or "", str(config), "--sentinel"], stdout=subprocess.DEVNULL)
+        wait_for(self.port)
+
+
+def make_cluster(servers: int) -> list[Server]:
+    """Return servers that form a cluster."""
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+    made = [
+        Server(*options, port=free_port(below=55_000)) for _ in range(servers)
+    ]  # 10,000 above is another of its own
+    places = [f"127.0.0.1:{it.port}" for it in made]
+    command = ["redis-cli", "--cluster", "create", *places, "--cluster-yes"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60)
+    end = time.monotonic() + 30
+    while any(b"cluster_state:ok" not in it.client.execute_command("CLUSTER", "INFO") for it in made):
+        assert time.monotonic() < end, "the cluster does not come up"
+        time.sleep(0.1)
+    return made
 
 
 @functools.cache

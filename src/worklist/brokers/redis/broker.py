@@ -172,7 +172,8 @@ class RedisBroker(RedisInspector, RedisSchedules):
     def wake(self) -> None:
         """Make every wait return."""
         self._woken = next(self._wakes)
-        self._server.command("PUBLISH", self._own_channel, b"")
+        if self._server.is_open:
+            self._server.command("PUBLISH", self._own_channel, b"")
 
     # -- tidying up -----------------------------------------------------------------------------------------
 

@@ -10,9 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from redis.exceptions import RedisError
-
-from .server import RedisServer
+from .server import ERRORS, RedisServer
 
 SLICE_SECONDS = 1.0
 """How long one look at the socket lasts at most, so that a connection that is silent for ever does no harm."""
@@ -73,7 +71,7 @@ class Listener:
         with self._busy:
             try:
                 yield
-            except RedisError as error:
+            except ERRORS as error:
                 self.close()
                 raise self._server.explained(error) from None
 

@@ -18,6 +18,7 @@ from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisClusterException,
     RedisError,
     TryAgainError,
 )
@@ -32,7 +33,13 @@ LEAST_VERSION = (6, 2)
 """Of Redis: ZMSCORE. Valkey began with 7.2."""
 FORMAT = b"worklist 1"
 """What stands under ``format``, for another program or a newer Worklist to be told apart."""
-_MEANINGS: tuple[tuple[tuple[type[RedisError], ...], tuple[str, ...], type[WorklistError], str], ...] = (
+ERRORS = (RedisError, RedisClusterException)
+"""What redis-py raises."""
+_TRANSIENT = (
+    redis.ConnectionError, redis.TimeoutError, BusyLoadingError, ReadOnlyError, ClusterDownError, TryAgainError,
+    RedisClusterException,
+)  # fmt: skip
+_MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], type[WorklistError], str], ...] = (
     (
         (AuthenticationError,),
         ("NOAUTH", "WRONGPASS"),
@@ -59,7 +66,7 @@ _MEANINGS: tuple[tuple[tuple[type[RedisError], ...], tuple[str, ...], type[Workl
         "there is another program's data under {keys} on {where}; choose another ?prefix=",
     ),
     (
-        (redis.ConnectionError, redis.TimeoutError, BusyLoadingError, ReadOnlyError, ClusterDownError, TryAgainError),
+        _TRANSIENT,
         ("MISCONF", "MASTERDOWN", "NOREPLICAS", "LOADING", "READONLY"),
         BrokerUnavailable,
         "{where} cannot be used just now: {text}",
@@ -90,7 +97,7 @@ class RedisServer:
         return self._client
 
     def call(self, verb: str, now: float | None, payload: bytes, again: bool = False) -> Any:
-        """Call the script of a verb; `again`: once more where the connection broke, since that does no harm.
+        """Call the script of a verb; `again`: once more where a connection was broken or silent, as does no harm.
 
         Raises BrokerUnavailable where trying again later may help, other kinds of BrokerError where it will not.
         """
@@ -98,21 +105,21 @@ class RedisServer:
         try:
             try:
                 return self._run(verb, arguments)
-            except redis.ConnectionError:
+            except (redis.ConnectionError, redis.TimeoutError):
                 if not again:
                     raise
                 return self._run(verb, arguments)
-        except RedisError as error:
+        except ERRORS as error:
             raise self.explained(error) from None
 
     def command(self, *arguments: Any) -> Any:
         """Call a command. Raises what `call` raises."""
         try:
             return self.client.execute_command(*arguments)
-        except RedisError as error:
+        except ERRORS as error:
             raise self.explained(error) from None
 
-    def explained(self, error: RedisError) -> WorklistError:
+    def explained(self, error: Exception) -> WorklistError:
         """Return an error of the server as one of ours, in one sentence."""
         text = " ".join(str(error).split()) or "no answer"
         where = f"the Redis server of {self.shown}"
@@ -120,6 +127,11 @@ class RedisServer:
             if isinstance(error, kinds) or any(word in text for word in begins):
                 return ours(sentence.format(where=where, text=text, keys=f"{self.prefix}*"))
         return BrokerError(f"{where} says: {text}")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything was called."""
+        return self._client is not None
 
     def close(self) -> None:
         """Give back the connections."""
@@ -143,7 +155,7 @@ class RedisServer:
     def _greeted(self, client: Client) -> Client:
         try:
             self._look_over(client)
-        except RedisError as error:
+        except ERRORS as error:
             client.close()
             raise self.explained(error) from None
         except WorklistError:
