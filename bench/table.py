@@ -34,7 +34,7 @@ NAMES = {
     "pgqueuer": "PgQueuer",
     "chancy": "Chancy",
     "worklist_crawl": "Worklist",
-    "floor_crawl": "bare asyncio",
+    "floor_crawl": "bare aiohttp",
     "scrapy": "Scrapy",
     "crawlee": "Crawlee",
     "scrapling": "Scrapling",

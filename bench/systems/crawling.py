@@ -253,7 +253,7 @@ def killed(crawler: Crawler) -> Figures:
         if ran.code != -signal.SIGKILL:
             break
         kills += 1
-        if time.monotonic() - begun > LIMIT:
+        if time.monotonic() - begun > LIMIT / 2:
             raise GaveUpError(f"not done after {kills} kills; log: {_last_words(options.dir)}")
     hits = log.hits()
     items = Counter(_items(options))

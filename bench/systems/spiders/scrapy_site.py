@@ -1,6 +1,6 @@
 """The spider that Scrapy runs: title and all links of every page."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,11 @@ class SiteSpider(Spider):
         if tuned == "1":
             self.seen = set(self.start_urls)
             self.parse = self.parse_tuned
+
+    async def start(self) -> AsyncIterator[Request]:
+        """As installed, the first pages are fetched once more when a link to them is met."""
+        for url in self.start_urls:
+            yield Request(url)
 
     def parse(self, response: Response) -> Iterator[Any]:
         yield {"url": response.url, "title": response.css("title::text").get()}
