@@ -284,7 +284,7 @@ class RabbitBroker(Without):
 
     def wait(self, queues: Sequence[str], seconds: float) -> None:
         """Wait for work (see Broker.wait)."""
-        self._consumer.wait(queues, seconds, seconds)
+        self._consumer.wait(queues, seconds)
 
     def wake(self) -> None:
         """Make every wait return."""

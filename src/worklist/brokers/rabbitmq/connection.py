@@ -77,13 +77,13 @@ class Connection:
         self._replies: deque[Any] = deque()
         self._asking = False
         self._reader = Reader(self._have_message, self._have_method)
-        self._heartbeat = heartbeat
+        self._heartbeat = 0.0
         self._largest = FRAME_BYTES - _OVERHEAD
         self._failure: Exception | None = None
         self._socket = _connect(address)
         self._heard = self._said = time.monotonic()
         try:
-            self._open()
+            self._open(heartbeat)
         except BaseException:
             self.drop()
             raise
@@ -93,7 +93,7 @@ class Connection:
 
     # -- opening ----------------------------------------------------------------------------------------------
 
-    def _open(self) -> None:
+    def _open(self, heartbeat: float) -> None:
         address = self.address
         self._write(b"AMQP\x00\x00\x09\x01")
         start = self.expect(commands.Connection.Start)
@@ -111,7 +111,7 @@ class Connection:
         tune = self.expect(commands.Connection.Tune)
         size = min(tune.frame_max or FRAME_BYTES, FRAME_BYTES)
         self._largest = size - _OVERHEAD
-        beat = max(1, round(self._heartbeat)) if self._heartbeat else 0
+        beat = max(1, round(heartbeat)) if heartbeat else 0
         self._write(frame.marshal(commands.Connection.TuneOk(tune.channel_max, size, beat), 0))
         self._heartbeat = float(beat)
         self._write(frame.marshal(commands.Connection.Open(address.vhost), 0))
@@ -299,7 +299,8 @@ class Connection:
         self._close_socket()
 
     def close(self) -> None:
-        """End it in good order."""
+        """End it in good order; what still comes in is not looked at."""
+        self.on_message = lambda kind, message: None
         if self._failure is None:
             with contextlib.suppress(OSError, BrokerError):
                 self._write(frame.marshal(commands.Connection.Close(200, "", 0, 0), 0))

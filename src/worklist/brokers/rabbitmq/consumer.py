@@ -15,7 +15,7 @@ from pamqp import commands
 
 from ...core.errors import BrokerUnavailable
 from . import frames
-from .connection import Address, ChannelClosed, Connection, select_readable
+from .connection import Address, ChannelClosed, Connection, ConnectionLost, select_readable
 from .frames import Message
 from .topology import BANDS, Names, QueueType, Topology
 from .waking import Wakers
@@ -24,6 +24,11 @@ HOSTAGE_SECONDS = 0.5
 """Messages that nobody has leased for this long are for other workers to take."""
 FIRST_SECONDS = 0.02
 """For how long the first message is waited for, once queues are consumed."""
+USUAL_HEARTBEAT = 15.0
+"""Seconds, until the first lease says how long it is."""
+_RACE_SECONDS = 0.1
+"""A connection that has just been lost is made anew after this: RabbitMQ also ends those that consume a quorum queue
+which another one is declaring at that moment."""
 _EXACT = 64
 """Up to here the prefetch is exactly what is asked for; above, a power of two, for it to change rarely."""
 _MOST = 4096
@@ -41,7 +46,7 @@ class Consumer:
         self._type: QueueType = queue_type
         self.lock = threading.RLock()
         self.generation = 1
-        self._heartbeat = 0.0
+        self._heartbeat = USUAL_HEARTBEAT
         self._wakers = Wakers()
         self._forget_all()
 
@@ -105,12 +110,11 @@ class Consumer:
 
     def take(self, queues: Sequence[str], limit: int, heartbeat: float) -> list[Message]:
         """Return up to `limit` messages: queues in their order, and in each those of high priority first."""
-        with self._watched():
-            connection, topology = self._ready(heartbeat)
-            if self._consume(connection, topology, queues, len(self.held) - self._buffered + limit):
-                connection.read(FIRST_SECONDS)
-            while self._buffered < limit and connection.read(0.0):
-                pass
+        try:
+            self._take_in(queues, limit, heartbeat)
+        except ConnectionLost:
+            time.sleep(_RACE_SECONDS)
+            self._take_in(queues, limit, heartbeat)
         self._taken_at = time.monotonic()
         taken: list[Message] = []
         if self._buffered:
@@ -120,6 +124,15 @@ class Consumer:
                         taken.append(buffer.popleft())
         self._buffered -= len(taken)
         return taken
+
+    def _take_in(self, queues: Sequence[str], limit: int, heartbeat: float) -> None:
+        """Read what has come, and see to it that enough will."""
+        with self._watched():
+            connection, topology = self._ready(heartbeat)
+            if self._consume(connection, topology, queues, len(self.held) - self._buffered + limit):
+                connection.read(FIRST_SECONDS)
+            while self._buffered < limit and connection.read(0.0):
+                pass
 
     def _consume(self, connection: Connection, topology: Topology, queues: Sequence[str], room: int) -> bool:
         """See to it that these queues are consumed, with room for so many messages; return whether that is new."""
@@ -211,15 +224,15 @@ class Consumer:
 
     # -- waiting ----------------------------------------------------------------------------------------------------
 
-    def wait(self, queues: Sequence[str], seconds: float, heartbeat: float) -> None:
+    def wait(self, queues: Sequence[str], seconds: float) -> None:
         """Return as soon as a message has come in, or after `seconds`."""
         with self._wakers.waiting() as woken:
-            self._wait(queues, time.monotonic() + seconds, heartbeat, woken)
+            self._wait(queues, time.monotonic() + seconds, woken)
 
-    def _wait(self, queues: Sequence[str], end: float, heartbeat: float, woken: int) -> None:
+    def _wait(self, queues: Sequence[str], end: float, woken: int) -> None:
         while True:
             with self.lock, self._watched():
-                connection, topology = self._ready(heartbeat)
+                connection, topology = self._ready(self._heartbeat)
                 if not self._consumed.issuperset(queues):
                     self._consume(connection, topology, queues, len(self.held) - self._buffered + 1)
                 while connection.read(0.0):

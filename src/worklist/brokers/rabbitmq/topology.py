@@ -58,6 +58,10 @@ class Names:
             self._queues[queue, band] = name
         return name
 
+    def known(self) -> list[str]:
+        """Return the RabbitMQ queues that were asked for so far."""
+        return [*self._queues.values()]
+
     def level(self, n: int) -> str:
         """Return the name of the queue and of the exchange of a level of delay."""
         return f"{self.prefix}:delay.{n:02}"
