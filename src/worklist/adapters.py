@@ -39,7 +39,7 @@ class BrokerUrl:
             raise ConfigError(f"{what} is {url!r}; expected something like sqlite:///worklist.db or memory://")
         self.url = url
         parts = urlsplit(url)
-        self.scheme = parts.scheme
+        self.scheme = ALIASES.get(parts.scheme, parts.scheme)
         known = self._known()
         if self.scheme not in known:
             raise ConfigError(
@@ -189,7 +189,7 @@ def _open_rabbitmq(url: BrokerUrl, codec: Codec) -> Store:
         url.user or "guest",
         url.password if url.password is not None else "guest",
         url.place or "/",
-        ssl.create_default_context(cafile=url.options.get("cafile")) if url.scheme == "amqps" else None,
+        _tls(url),
         url.seconds("timeout", 10.0),
     )
     store: Store = RabbitBroker(
@@ -202,9 +202,25 @@ def _open_rabbitmq(url: BrokerUrl, codec: Codec) -> Store:
     return store
 
 
+def _tls(url: BrokerUrl) -> ssl.SSLContext | None:
+    """Return how connections are encrypted; None: not."""
+    file = url.options.get("cafile")
+    if url.scheme == "amqp":
+        if file is not None:
+            raise ConfigError("cafile is for amqps:// URLs; amqp:// does not encrypt")
+        return None
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError as error:
+        raise ConfigError(f"cafile is {file!r}, which cannot be read: {error}") from None
+
+
 def _check_rabbitmq(url: BrokerUrl, what: str) -> None:
     if not url.url.startswith(f"{url.scheme}://") or not url.hosts:
         raise ConfigError(f"{what} is {url.shown!r}; expected {url.scheme}://USER:PASSWORD@HOST:PORT/VHOST")
+    prefix = url.options.get("prefix", "worklist")
+    if not 0 < len(prefix) <= 40 or not prefix.isprintable() or ":" in prefix:
+        raise ConfigError(f"{what}: prefix is {prefix!r}; expected a name of up to 40 characters without a colon")
 
 
 def _open_mongodb(url: BrokerUrl, codec: Codec) -> ResultStore:
@@ -217,6 +233,98 @@ def _open_mongodb(url: BrokerUrl, codec: Codec) -> ResultStore:
 def _check_mongodb(url: BrokerUrl, what: str) -> None:
     if not url.url.startswith(f"{url.scheme}://") or not url.hosts:
         raise ConfigError(f"{what} is {url.shown!r}; expected {url.scheme}://USER:PASSWORD@HOST:PORT/DATABASE")
+
+
+_REDIS_OPTIONS = ("prefix", "timeout", "master")
+
+
+def _open_redis(url: BrokerUrl, codec: Codec) -> Store:
+    from .brokers.redis import RedisBroker, connect  # noqa: PLC0415 - it needs its driver
+
+    where = connect.Where(
+        kind=_REDIS_KINDS[url.scheme],  # type: ignore[arg-type]
+        hosts=[(host.name, host.port) for host in url.hosts],
+        database=_database(url),
+        user=url.user,
+        password=url.password,
+        timeout=url.seconds("timeout", 5.0),
+        master=url.options.get("master", "mymaster"),
+    )
+    prefix = url.options.get("prefix", "worklist")
+    return RedisBroker(where.connect, codec, prefix=prefix, shown=url.shown)
+
+
+_REDIS_KINDS = {
+    "redis": "plain",
+    "rediss": "tls",
+    "valkey": "plain",
+    "valkeys": "tls",
+    "redis+sentinel": "sentinel",
+    "redis+cluster": "cluster",
+}
+
+
+def _check_redis(url: BrokerUrl, what: str) -> None:
+    hosts = url.hosts
+    if len(hosts) > 1 and _REDIS_KINDS[url.scheme] in ("plain", "tls"):
+        raise ConfigError(
+            f"{what} is {url.shown!r}, which names {len(hosts)} servers; expected redis+sentinel:// or redis+cluster://"
+        )
+    if not hosts and _REDIS_KINDS[url.scheme] in ("sentinel", "cluster"):
+        raise ConfigError(f"{what} is {url.shown!r}; expected {url.scheme}://HOST:PORT,HOST:PORT")
+    prefix = url.options.get("prefix", "worklist")
+    if not prefix or not prefix.isprintable() or set(prefix) & set("{} "):
+        raise ConfigError(f"{what}: prefix is {prefix!r}; expected a name without spaces and braces")
+    _database(url, what)
+
+
+def _database(url: BrokerUrl, what: str = "url") -> int:
+    if not (url.place or "0").isdecimal():
+        raise ConfigError(
+            f"{what} is {url.shown!r}; expected the number of a database behind the slash, such as "
+            f"{url.scheme}://localhost:6379/0"
+        )
+    if url.place not in ("", "0") and _REDIS_KINDS[url.scheme] == "cluster":
+        raise ConfigError(f"{what} is {url.shown!r}; a cluster has database 0 only, so tell apps apart by ?prefix=")
+    return int(url.place or 0)
+
+
+def _open_postgres(url: BrokerUrl, codec: Codec) -> Store:
+    from .brokers.postgres import Place, PostgresBroker  # noqa: PLC0415 - needs the driver
+
+    parameters = ("sslmode", "sslrootcert", "sslcert", "sslkey", "target_session_attrs", "passfile")
+    hosts = url.hosts
+    place = Place(
+        hosts=tuple(host.name for host in hosts),
+        ports=tuple(str(host.port or 5432) for host in hosts),
+        database=url.place or None,
+        user=url.user,
+        password=url.password,
+        schema=url.options.get("schema", "worklist"),
+        timeout=url.seconds("timeout", 10.0),
+        pooled={"auto": None, "1": True, "0": False}[url.one_of("pgbouncer", _POOLERS)],
+        parameters=tuple((name, url.options[name]) for name in parameters if name in url.options),
+    )
+    return PostgresBroker(place, codec)
+
+
+_POOLERS = {"auto": "find out", "1": "one stands between", "0": "none does"}
+_POSTGRES_OPTIONS = (
+    "schema",
+    "timeout",
+    "pgbouncer",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "target_session_attrs",
+    "passfile",
+)
+
+
+def _check_postgres(url: BrokerUrl, what: str) -> None:
+    if "://" not in url.url:
+        raise ConfigError(f"{what} is {url.shown!r}; expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
 
 
 def _check_nothing(url: BrokerUrl, what: str) -> None:
@@ -246,14 +354,19 @@ class Adapter(NamedTuple):
     """Whether it is a broker that keeps no results itself."""
 
 
-_RABBITMQ_OPTIONS = ("prefix", "queue_type", "timeout")
-_AMQPS_OPTIONS = (*_RABBITMQ_OPTIONS, "cafile")
+_RABBITMQ_OPTIONS = ("prefix", "queue_type", "timeout", "cafile")
 
 ADAPTERS = {
     "memory": Adapter(_open_memory, MemoryBroker.capabilities),
-    "amqp": Adapter(_open_rabbitmq, RABBITMQ, _RABBITMQ_OPTIONS, _check_rabbitmq, "rabbitmq", results_apart=True),
-    "amqps": Adapter(_open_rabbitmq, RABBITMQ, _AMQPS_OPTIONS, _check_rabbitmq, "rabbitmq", results_apart=True),
+    **dict.fromkeys(
+        ("amqp", "amqps"),
+        Adapter(_open_rabbitmq, RABBITMQ, _RABBITMQ_OPTIONS, _check_rabbitmq, "rabbitmq", results_apart=True),
+    ),
+    **dict.fromkeys(_REDIS_KINDS, Adapter(_open_redis, Capabilities(), _REDIS_OPTIONS, _check_redis, "redis")),
     "sqlite": Adapter(_open_sqlite, SqliteBroker.capabilities, ("durability", "patience"), _check_sqlite),
+    "postgresql": Adapter(
+        _open_postgres, Capabilities(transaction=True), _POSTGRES_OPTIONS, _check_postgres, "postgres"
+    ),
 }
 """From the scheme of a URL to what it opens."""
 
@@ -262,3 +375,6 @@ RESULT_STORES = {
     "mongodb+srv": Adapter(_open_mongodb, Capabilities(), None, _check_mongodb, "mongodb"),
 }
 """What keeps results and is no broker."""
+
+ALIASES = {"postgres": "postgresql"}
+"""Schemes that are another one."""

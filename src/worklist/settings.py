@@ -24,7 +24,7 @@ SETTINGS = (
     Setting(
         "url",
         "sqlite:///worklist.db",
-        "Where the jobs live: sqlite:///FILE, sqlite:////ABSOLUTE/FILE, amqp://HOST or memory://",
+        "Where the jobs live: sqlite:///FILE, sqlite:////ABSOLUTE/FILE, redis://HOST, amqp://HOST or memory://",
     ),
     Setting(
         "results",

@@ -76,14 +76,16 @@ if __name__ == "__main__":
 
 
 class Place:
-    """A folder with an app, its database, and a log with one line per run of a task."""
+    """A folder with an app, the place of its jobs, and a log with one line per run of a task."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, more_tasks: str = "") -> None:
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, more_tasks: str = "", url: str | None = None
+    ) -> None:
         self.folder = folder
         self.module = f"place_{os.getpid()}_{time.monotonic_ns()}"
         self.script = folder / f"{self.module}.py"
         self.script.write_text(APP.replace("if __name__", f"{more_tasks}\nif __name__"))
-        self.url = f"sqlite:///{folder}/jobs.db"
+        self.url = url or f"sqlite:///{folder}/jobs.db"
         self.runs_file = folder / "runs.log"
         self.environment = {**os.environ, "WORKLIST_URL": self.url, "RUNS": str(self.runs_file)}
         self.processes: list[subprocess.Popen[str]] = []

@@ -14,7 +14,7 @@ from worklist.brokers.memory import MemoryBroker
 from worklist.brokers.sqlite import SqliteBroker
 from worklist.core.job import FOREVER, KEEP_UNRUN, ErrorInfo, Job, JobRecord, JobState, Progress
 from worklist.core.outcome import Cancel, Done, Fail, Retry, Snooze
-from worklist.core.ports import Filter, Lease, Report, Settlement, WorkerInfo
+from worklist.core.ports import Filter, Lease, Report, Settlement, Store, WorkerInfo
 from worklist.testing import FakeClock
 
 QUEUES = ("a", "b", "c")
@@ -89,30 +89,38 @@ class Brokers(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = FakeClock()
-        self.folder = tempfile.TemporaryDirectory()
         self.model = MemoryBroker(clock=self.clock)
-        self.sqlite = SqliteBroker(Path(self.folder.name) / "jobs.db", clock=self.clock)
-        self.other = SqliteBroker(Path(self.folder.name) / "jobs.db", clock=self.clock)
+        self.one, self.other = self.open_two()
         self.fresh = itertools.count()
         self.ids: list[str] = []
         self.put_before: list[Job] = []
         self.leases: list[Pair] = []
 
+    def open_two(self) -> tuple[Store, Store]:
+        """Return two objects on one new place."""
+        self.folder = tempfile.TemporaryDirectory()
+        path = Path(self.folder.name) / "jobs.db"
+        return SqliteBroker(path, clock=self.clock), SqliteBroker(path, clock=self.clock)
+
+    def clean_up(self) -> None:
+        """Remove the place."""
+        self.folder.cleanup()
+
     def teardown(self) -> None:
         self.other.close()
-        self.sqlite.close()
-        self.folder.cleanup()
+        self.one.close()
+        self.clean_up()
 
     @initialize(two=st.booleans())
     def take_turns(self, two: bool) -> None:
-        """Let half of the runs alternate between two objects on the file."""
+        """Let half of the runs alternate between two objects on the same place."""
         self.two = two
 
     @property
-    def subject(self) -> SqliteBroker:
+    def subject(self) -> Store:
         if self.two:
-            self.sqlite, self.other = self.other, self.sqlite
-        return self.sqlite
+            self.one, self.other = self.other, self.one
+        return self.one
 
     # -- the verbs ------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from worklist.core.codec import Codec
 from worklist.core.events import EventBus
 from worklist.core.job import Job
 from worklist.core.outcome import Done
-from worklist.core.ports import Filter, Settlement
+from worklist.core.ports import Filter, Settlement, Store
 from worklist.core.schedule import Schedule
 from worklist.testing import FakeClock
 
@@ -38,23 +38,31 @@ class Schedules(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = FakeClock()
-        self.folder = tempfile.TemporaryDirectory()
         self.model = MemoryBroker(clock=self.clock)
-        path = Path(self.folder.name) / "jobs.db"
-        self.stores = [SqliteBroker(path, clock=self.clock) for _ in range(2)]
+        self.stores = self.open_two()
         self.turns = itertools.cycle(self.stores)
         self.beats = [Beat(store, EventBus()) for store in self.stores]
         self.model_beat = Beat(self.model, EventBus())
         self.seen: list[Schedule | None] = [None]
         self.fresh = itertools.count()
 
+    def open_two(self) -> tuple[Store, Store]:
+        """Return two objects on one new place."""
+        self.folder = tempfile.TemporaryDirectory()
+        path = Path(self.folder.name) / "jobs.db"
+        return SqliteBroker(path, clock=self.clock), SqliteBroker(path, clock=self.clock)
+
+    def clean_up(self) -> None:
+        """Remove the place."""
+        self.folder.cleanup()
+
     def teardown(self) -> None:
         for store in self.stores:
             store.close()
-        self.folder.cleanup()
+        self.clean_up()
 
     @property
-    def subject(self) -> SqliteBroker:
+    def subject(self) -> Store:
         return next(self.turns)
 
     @rule(name=st.sampled_from(NAMES), spec=specs, behind=st.integers(0, 2))
@@ -84,7 +92,7 @@ class Schedules(RuleBasedStateMachine):
 
     @rule(order=st.permutations([0, 1]))
     def beat(self, order: list[int]) -> None:
-        """Two beats on the file do together what one does in memory."""
+        """Two beats on one place do together what one does in memory."""
         self.model_beat.turn(self.clock.now)
         for which in order:
             self.beats[which].turn(self.clock.now)

@@ -4,11 +4,14 @@ import socket
 import time
 
 
-def free_port() -> int:
+def free_port(below: int = 65_536) -> int:
     """Return a port of this machine on which nobody listens now."""
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        return int(it.getsockname()[1])
+    while True:
+        with socket.socket() as it:
+            it.bind(("127.0.0.1", 0))
+            port = int(it.getsockname()[1])
+        if port < below:
+            return port
 
 
 def wait_for(port: int, seconds: float = 30.0) -> None:

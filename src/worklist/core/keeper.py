@@ -5,6 +5,7 @@ been kept long enough, and watches the worker's memory. It knows no executor: wh
 business.
 """
 
+import logging
 import os
 import random
 import threading
@@ -82,12 +83,15 @@ class Keeper:
         self.on_too_large: Callable[[], None] = lambda: None
 
     def run(self) -> None:
-        """Go round about once a second until `stop`. Blocks."""
+        """Go round about once a second until `stop`. Blocks. Of trouble with the broker the beginning is told."""
+        trouble = False
         while not self._ended.wait(min(KEEPER_SECONDS, self._options.lease / 6)):
             try:
                 self._go_round(time.monotonic())
+                trouble = False
             except BrokerError as error:
-                log.warning("could not renew leases: %s", error)
+                log.log(logging.DEBUG if trouble else logging.WARNING, "could not renew leases: %s", error)
+                trouble = True
             if self._options.max_memory is not None and resident_memory() > self._options.max_memory:
                 self.on_too_large()
 

@@ -264,7 +264,8 @@ class MessageContract:
     ) -> None:
         broker.put([a_job() for _ in range(3)])
         taken = leases(broker, 3)
-        for ours, outcome in zip(taken, (Done(b"\x01"), Fail(an_error()), Cancel()), strict=True):
+        outcomes: list[Outcome] = [Done(b"\x01"), Fail(an_error()), Cancel()]
+        for ours, outcome in zip(taken, outcomes, strict=True):
             settle(broker, ours, outcome, results=policy)
         assert "".join(it.value[0] for it in (state(results, it.id) for it in taken) if it) == kept
 

@@ -1,0 +1,6 @@
+"""The queue on PostgreSQL."""
+
+from .broker import PostgresBroker
+from .server import Place
+
+__all__ = ["Place", "PostgresBroker"]
