@@ -15,7 +15,7 @@ from typing import Any
 
 from ...core.codec import Codec
 from ...core.errors import BrokerError, GroupEnded
-from ...core.job import KEEP_UNRUN, Job, JobId
+from ...core.job import KEEP_UNRUN, Job, JobId, JobRecord
 from ...core.ports import Capabilities, Extended, Lease, Report, Settlement, WorkerInfo
 from . import records
 from .inspector import RedisInspector
@@ -24,6 +24,7 @@ from .records import binary, encode
 from .schedules import RedisSchedules
 from .server import Client, RedisServer
 
+_KEPT_AT_ONCE = 1000
 CONSTANTS: dict[str, object] = {"KEEP_UNRUN": KEEP_UNRUN}
 
 
@@ -118,6 +119,12 @@ class RedisBroker(RedisInspector, RedisSchedules):
     def report(self, reports: Sequence[Report]) -> None:
         """Note what running jobs say of themselves."""
         self._call("report", [_packed_report(report) for report in reports])
+
+    def keep(self, ended: Sequence[JobRecord], seconds: float) -> None:
+        """Keep the records of another broker's jobs (see ResultStore.keep)."""
+        for start in range(0, len(ended), _KEPT_AT_ONCE):
+            packed = [records.packed_record(it) for it in ended[start : start + _KEPT_AT_ONCE]]
+            self._call("keep", {"records": packed, "seconds": seconds})
 
     # -- waiting --------------------------------------------------------------------------------------------
 

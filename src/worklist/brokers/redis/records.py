@@ -49,6 +49,7 @@ decode = msgspec.msgpack.Decoder().decode
 _decode_error = msgspec.msgpack.Decoder(ErrorInfo).decode
 _decode_progress = msgspec.msgpack.Decoder(Progress).decode
 _decode_logs = msgspec.msgpack.Decoder(tuple[str, ...]).decode
+_decode_record = msgspec.msgpack.Decoder(JobRecord).decode
 
 
 def binary(data: bytes) -> msgspec.Raw:
@@ -185,10 +186,17 @@ def _other(it: Settlement, codec: Codec) -> dict[str, Any]:
 # -- records ----------------------------------------------------------------------------------------------------
 
 
+def packed_record(record: JobRecord) -> tuple[JobId, int, Any]:
+    """Return how the record of a job is kept that has ended in another broker."""
+    return record.id, record.attempt, binary(encode(record))
+
+
 def record_of(found: Sequence[Any] | None, codec: Codec) -> JobRecord | None:
-    """Return what the script `record` tells of one job."""
+    """Return what the script `record` tells of one job, or the packed record of one that has ended elsewhere."""
     if not found:
         return None
+    if isinstance(found, bytes):
+        return _decode_record(found)
     id, code, stored, finished, history, progress, logs, cancelling, worker, started, in_group = found
     enqueued, due = _TIMES.unpack_from(stored)
     end = _HEADER + int.from_bytes(stored[17:19], "little")
