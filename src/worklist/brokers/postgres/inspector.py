@@ -27,6 +27,7 @@ from ..sql.records import (
     record_of,
 )
 from . import groups, lanes, rows
+from .arrays import Integers, Texts
 from .groups import PostgresGroups
 from .lanes import PostgresLanes
 from .rows import QUEUED, SQL
@@ -65,14 +66,16 @@ class PostgresInspector:
 
     def load(self, ids: Sequence[JobId]) -> list[JobRecord | None]:
         """Return the records of jobs (see ResultStore.load)."""
-        places = [place_or_nowhere(id) for id in ids]
-        found = {row[0]: record_of(row) for row in self._server.call(f"{SQL['record']} {SQL['of_ids']}", (places,))}
-        return [found.get(id) or self._load_aside(id) for id in ids]
+        found = self._load_at(SQL["of_ids"], ids)
+        absent = [id for id in ids if id not in found]
+        if absent:
+            found |= self._load_at(SQL["of_ids_aside"], absent)
+        return [found.get(id) for id in ids]
 
-    def _load_aside(self, id: JobId) -> JobRecord | None:
-        """Return the record of a job that does not stand at the place its id says, or nowhere."""
-        found = self._server.call(f"{SQL['record']} {SQL['of_id']}", {"place": place_or_nowhere(id), "id": id})
-        return record_of(found[0]) if found else None
+    def _load_at(self, where: str, ids: Sequence[JobId]) -> dict[JobId, JobRecord]:
+        """Return what is known of jobs that stand at the places which their ids say, or beside them."""
+        values = {"places": Integers([place_or_nowhere(id) for id in ids]), "ids": Texts(ids)}
+        return {row[0]: record_of(row) for row in self._server.call(f"{SQL['record']} {where}", values)}
 
     def counts(self) -> dict[str, dict[JobState, int]]:
         """Return how many jobs each queue has in each state."""

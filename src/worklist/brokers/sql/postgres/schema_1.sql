@@ -211,7 +211,7 @@ END $$;
 -- delayed jobs that are due, lanes, jobs that are too late. Without hash joins, for the plan that is made while the
 -- tables are empty to be right when they are large.
 CREATE FUNCTION @.exchange_1(at float8, done bigint[], numbers bigint[], results bytea[], keep float8,
-                             emptied bigint[], worker text, queues text[], wanted integer, seconds float8)
+                             dropped bigint[], dropped_numbers bigint[], freed text[], holders text[], emptied bigint[], worker text, queues text[], wanted integer, seconds float8)
 RETURNS TABLE (id text, seq bigint, body bytea, attempt integer, lost integer, number bigint, tied smallint,
                key text, given bytea)
 LANGUAGE plpgsql
@@ -255,12 +255,25 @@ BEGIN
             picked := picked || coalesce(some_jobs, '{}');
         END LOOP;
     END IF;
+    IF cardinality(done) + cardinality(dropped) = 0 THEN
+        PERFORM set_config('synchronous_commit', 'off', true);  -- a lease that a crash takes back has harmed nobody
+    ELSE
+        PERFORM @.tell_1(ARRAY['results']);
+    END IF;
     IF cardinality(done) > 0 THEN
         UPDATE @.jobs SET state = 3, finished = moment, cancelling = false, result = it.result
         FROM unnest(done, numbers, results) AS it (seq, number, result)
         WHERE jobs.seq = it.seq AND jobs.number = it.number AND jobs.state = 2;
         INSERT INTO @.retention (until, finished, jobs) VALUES (moment + keep, moment, done);
-        PERFORM @.tell_1(ARRAY['results']);
+    END IF;
+    IF cardinality(dropped) > 0 THEN
+        DELETE FROM @.jobs USING unnest(dropped, dropped_numbers) AS it (seq, number)
+        WHERE jobs.seq = it.seq AND jobs.number = it.number AND jobs.state = 2;
+    END IF;
+    IF cardinality(freed) > 0 THEN
+        DELETE FROM @.keys USING unnest(freed, holders) AS it (key, job)
+        WHERE keys.key = it.key AND keys.job = it.job AND keys.until = 0
+        AND NOT EXISTS (SELECT 1 FROM @.jobs WHERE jobs.seq = keys.seq AND jobs.id = it.job AND jobs.state < 3);
     END IF;
     IF cardinality(emptied) > 0 THEN
         DELETE FROM @.leases WHERE leases.number = ANY (emptied);

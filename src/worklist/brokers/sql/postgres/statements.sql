@@ -14,7 +14,8 @@ SELECT @.put_1(%s, %s::bigint[], %s::text[], %s::text[], %s::integer[], %s::text
                %s::float8[], %s::bytea[])
 
 -- name: exchange
-SELECT * FROM @.exchange_1(%s, %s::bigint[], %s::bigint[], %s::bytea[], %s, %s::bigint[], %s, %s::text[], %s, %s)
+SELECT * FROM @.exchange_1(%s, %s::bigint[], %s::bigint[], %s::bytea[], %s, %s::bigint[], %s::bigint[],
+                           %s::text[], %s::text[], %s::bigint[], %s, %s::text[], %s, %s)
 
 -- name: put_tied
 -- Returns what was not there before.
@@ -243,12 +244,13 @@ SELECT jobs.id, task, queue, state, rank, attempt, lost, enqueued, due, started,
 FROM @.jobs
 
 -- name: of_ids
--- Follows `record`. Rows that stand there but have another id are sorted out by the caller.
-WHERE seq = ANY (%s::bigint[])
-
--- name: of_id
 -- Follows `record`.
-WHERE seq BETWEEN %(place)s::bigint AND %(place)s::bigint + 99 AND jobs.id = %(id)s
+JOIN unnest(%(places)s::bigint[], %(ids)s::text[]) AS it (place, wanted) ON jobs.seq = it.place AND jobs.id = it.wanted
+
+-- name: of_ids_aside
+-- Follows `record`: jobs that stand beside the one that has their place.
+JOIN unnest(%(places)s::bigint[], %(ids)s::text[]) AS it (place, wanted)
+ON jobs.seq BETWEEN it.place + 1 AND it.place + 99 AND jobs.id = it.wanted
 
 -- name: counts
 SELECT queue, state, count(*) FROM @.jobs GROUP BY queue, state
