@@ -93,7 +93,7 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
 
         return self._server.transact(at_its_time)
 
-    def _alone(self, work: Callable[[Session, float], T]) -> T:
+    def _alone(self, work: Callable[[Session, float], T], slow: bool = False) -> T:
         """Return what `work` returns, done in one transaction while no other such one is under way."""
 
         def when_free(db: Session) -> T:
@@ -102,7 +102,7 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
             db.execute("SELECT @.tell_1(%s::text[])", (_TOLD,))
             return done
 
-        return self._server.transact(when_free)
+        return self._server.transact(when_free, slow)
 
     # -- putting --------------------------------------------------------------------------------------------
 
@@ -755,7 +755,7 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
 
     def prune(self, limit: int) -> int:
         """Remove finished jobs whose time is over, and expire what waited too long."""
-        return self._alone(lambda db, now: self._prune(db, limit, now))
+        return self._alone(lambda db, now: self._prune(db, limit, now), slow=True)
 
     def _prune(self, db: Session, limit: int, now: float) -> int:
         late = db.execute(SQL["overdue"], {"now": now, "limit": limit}).fetchall()
