@@ -145,6 +145,60 @@ def _open_sqlite(url: BrokerUrl, codec: Codec) -> Store:
     return SqliteBroker(Path(url.place), codec, durability=durability, patience=patience)  # type: ignore[arg-type]
 
 
+_REDIS_OPTIONS = ("prefix", "timeout", "master")
+
+
+def _open_redis(url: BrokerUrl, codec: Codec) -> Store:
+    from .brokers.redis import RedisBroker, connect  # noqa: PLC0415 - it needs its driver
+
+    where = connect.Where(
+        kind=_REDIS_KINDS[url.scheme],  # type: ignore[arg-type]
+        hosts=[(host.name, host.port) for host in url.hosts],
+        database=_database(url),
+        user=url.user,
+        password=url.password,
+        timeout=url.seconds("timeout", 5.0),
+        master=url.options.get("master", "mymaster"),
+    )
+    prefix = url.options.get("prefix", "worklist")
+    return RedisBroker(where.connect, codec, prefix=prefix, shown=url.shown)
+
+
+_REDIS_KINDS = {
+    "redis": "plain",
+    "rediss": "tls",
+    "valkey": "plain",
+    "valkeys": "tls",
+    "redis+sentinel": "sentinel",
+    "redis+cluster": "cluster",
+}
+
+
+def _check_redis(url: BrokerUrl, what: str) -> None:
+    hosts = url.hosts
+    if len(hosts) > 1 and _REDIS_KINDS[url.scheme] in ("plain", "tls"):
+        raise ConfigError(
+            f"{what} is {url.shown!r}, which names {len(hosts)} servers; expected redis+sentinel:// or redis+cluster://"
+        )
+    if not hosts and _REDIS_KINDS[url.scheme] in ("sentinel", "cluster"):
+        raise ConfigError(f"{what} is {url.shown!r}; expected {url.scheme}://HOST:PORT,HOST:PORT")
+    prefix = url.options.get("prefix", "worklist")
+    if not prefix or not prefix.isprintable() or set(prefix) & set("{} "):
+        raise ConfigError(f"{what}: prefix is {prefix!r}; expected a name without spaces and braces")
+    _database(url, what)
+
+
+def _database(url: BrokerUrl, what: str = "url") -> int:
+    if not (url.place or "0").isdecimal():
+        raise ConfigError(
+            f"{what} is {url.shown!r}; expected the number of a database behind the slash, such as "
+            f"{url.scheme}://localhost:6379/0"
+        )
+    if url.place not in ("", "0") and _REDIS_KINDS[url.scheme] == "cluster":
+        raise ConfigError(f"{what} is {url.shown!r}; a cluster has database 0 only, so tell apps apart by ?prefix=")
+    return int(url.place or 0)
+
+
 def _open_postgres(url: BrokerUrl, codec: Codec) -> Store:
     from .brokers.postgres import Place, PostgresBroker  # noqa: PLC0415 - needs the driver
 
@@ -210,6 +264,7 @@ class Adapter(NamedTuple):
 
 ADAPTERS = {
     "memory": Adapter(_open_memory, MemoryBroker.capabilities),
+    **dict.fromkeys(_REDIS_KINDS, Adapter(_open_redis, Capabilities(), _REDIS_OPTIONS, _check_redis, "redis")),
     "sqlite": Adapter(_open_sqlite, SqliteBroker.capabilities, ("durability", "patience"), _check_sqlite),
     "postgresql": Adapter(
         _open_postgres, Capabilities(transaction=True), _POSTGRES_OPTIONS, _check_postgres, "postgres"

@@ -24,7 +24,7 @@ SETTINGS = (
     Setting(
         "url",
         "sqlite:///worklist.db",
-        "Where the jobs live: sqlite:///FILE, sqlite:////ABSOLUTE/FILE or memory://",
+        "Where the jobs live: sqlite:///FILE, sqlite:////ABSOLUTE/FILE, redis://HOST or memory://",
     ),
     Setting("results", "all", "What is kept of finished jobs: all, failures or none; a task may differ"),
     Setting("keep_results", "7d", "For how long finished jobs are kept; a task may differ"),

@@ -1,0 +1,10 @@
+-- Settle, then lease.
+local input = cmsgpack.unpack(ARGV[2])
+W.settle(input.done, input.others)
+local number, leased = false, {}
+if input.limit > 0 then
+  number, leased = W.lease(input.worker, input.queues, input.limit, input.seconds)
+  W.retain()
+end
+W.tell()
+return {number or false, leased}

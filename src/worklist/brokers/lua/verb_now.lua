@@ -1,0 +1,2 @@
+-- The time.
+return string.format("%.17g", now)
