@@ -17,6 +17,7 @@ import msgspec
 
 from ...core.bounds import within
 from ...core.codec import Codec
+from ...core.errors import BrokerError
 from ...core.job import FOREVER, KEEP_UNRUN, GroupId, Job, JobId
 from ...core.lane import LaneLimits
 from ...core.outcome import HAND_BACK, Cancel, Done, Fail, Retry, Snooze, lost_worker
@@ -710,10 +711,17 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
 
     def wait(self, queues: Sequence[str], seconds: float) -> None:
         """Wait for work (see Broker.wait)."""
+        try:
+            self._wait(queues, seconds)
+        except BrokerError:
+            if not self._server.closed:  # else it was closed meanwhile
+                raise
+
+    def _wait(self, queues: Sequence[str], seconds: float) -> None:
         ear = self._ear()
         end = time.monotonic() + seconds
         ear.attend([ANYTHING, *map(sign_of, queues)])
-        while (left := min(end - time.monotonic(), self._due_in(queues))) > 0:
+        while not self._server.closed and (left := min(end - time.monotonic(), self._due_in(queues))) > 0:
             before = time.monotonic()
             if ear.wait(left) or time.monotonic() - before >= left:
                 return

@@ -157,7 +157,7 @@ class PostgresServer:
         self._idle_lock = threading.Lock()
         self._ready = False
         self._preparing = threading.Lock()
-        self._closed = False
+        self.closed = False
 
     # -- connections ----------------------------------------------------------------------------------------
 
@@ -235,7 +235,7 @@ class PostgresServer:
 
     def _give_back(self, connection: _Connection) -> None:
         with self._idle_lock:
-            if len(self._idle) < IDLE_CONNECTIONS and not self._closed:
+            if len(self._idle) < IDLE_CONNECTIONS and not self.closed:
                 self._idle.append(connection)
                 return
         connection.close()
@@ -243,7 +243,7 @@ class PostgresServer:
     def close(self) -> None:
         """Close the connections that nobody uses, and those in use when they are given back."""
         with self._idle_lock:
-            self._closed = True
+            self.closed = True
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()

@@ -116,8 +116,8 @@ CREATE TABLE @.turns (
 CREATE INDEX turns_open ON @.turns (queue, turn, lane) WHERE opens = 0;
 CREATE INDEX turns_closed ON @.turns (opens) WHERE opens > 0;
 
--- Lanes, each in a queue, of jobs that were put in transactions of the callers' own: whoever leases next gives them a
--- turn. Such a transaction may stay open for long, and here it keeps nobody waiting.
+-- Lanes, each in a queue, of jobs that became due in `exchange_1`, or were put in transactions of the callers' own:
+-- whoever leases next gives them a turn. Such a transaction may stay open for long, and here it keeps nobody waiting.
 CREATE TABLE @.arrivals (
     lane        text COLLATE "C" NOT NULL,
     queue       text COLLATE "C" NOT NULL,
@@ -207,8 +207,8 @@ BEGIN
 END $$;
 
 -- Settles jobs that succeeded and are tied to nothing, and leases others, in one call: the busy loop of a worker.
--- Returns one row without a `seq`, and has changed nothing, where there is more to see to than this: lapsed leases,
--- delayed jobs that are due, lanes, jobs that are too late. Without hash joins, for the plan that is made while the
+-- Lets delayed jobs be leased that are due. Returns one row without a `seq`, and has changed nothing else, where there is
+-- more to see to than this: lapsed leases, lanes, jobs that are too late. Without hash joins, for the plan that is made while the
 -- tables are empty to be right when they are large.
 CREATE FUNCTION @.exchange_1(at float8, done bigint[], numbers bigint[], results bytea[], keep float8,
                              dropped bigint[], dropped_numbers bigint[], freed text[], holders text[], emptied bigint[], worker text, queues text[], wanted integer, seconds float8)
@@ -228,8 +228,22 @@ DECLARE
     this_lease bigint;
 BEGIN
     IF wanted > 0 THEN
+        IF EXISTS (SELECT 1 FROM @.delayed WHERE due <= moment) THEN
+            WITH it AS (
+                DELETE FROM @.delayed WHERE ctid = ANY (ARRAY(
+                    SELECT ctid FROM @.delayed WHERE due <= moment ORDER BY due, delayed.seq LIMIT 4000
+                    FOR UPDATE SKIP LOCKED))
+                RETURNING delayed.seq
+            ), now_ready AS (
+                INSERT INTO @.ready (queue, lane, rank, seq, expires)
+                SELECT jobs.queue, coalesce(jobs.lane, ''), jobs.rank, jobs.seq, jobs.expires FROM @.jobs
+                WHERE jobs.seq = ANY (ARRAY(SELECT it.seq FROM it)) AND jobs.state = 0
+                ON CONFLICT DO NOTHING RETURNING ready.queue, ready.lane
+            )
+            INSERT INTO @.arrivals (lane, queue, burst)
+            SELECT DISTINCT now_ready.lane, now_ready.queue, 1 FROM now_ready WHERE now_ready.lane <> '';
+        END IF;
         IF EXISTS (SELECT 1 FROM @.leases WHERE until <= moment)
-           OR EXISTS (SELECT 1 FROM @.delayed WHERE due <= moment)
            OR EXISTS (SELECT 1 FROM @.arrivals)
            OR EXISTS (SELECT 1 FROM @.turns WHERE opens > 0 AND opens <= moment)
            OR EXISTS (SELECT 1 FROM @.turns WHERE queue = ANY (queues) AND opens = 0) THEN
