@@ -6,11 +6,12 @@ that wait for it, is changed in transactions that are alone: docs/decisions/0013
 """
 
 import functools
+import itertools
 import threading
 import time
 import weakref
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,7 +19,7 @@ import msgspec
 from ...core.bounds import within
 from ...core.codec import Codec
 from ...core.errors import BrokerError
-from ...core.job import FOREVER, KEEP_UNRUN, GroupId, Job, JobId
+from ...core.job import FOREVER, KEEP_UNRUN, GroupId, Job, JobId, JobRecord
 from ...core.lane import LaneLimits
 from ...core.outcome import HAND_BACK, Cancel, Done, Fail, Retry, Snooze, lost_worker
 from ...core.ports import Capabilities, Extended, Lease, Report, Settlement, WorkerInfo
@@ -31,6 +32,7 @@ from ..sql.records import (
     WAITING,
     encode,
     held_until,
+    kept_row,
     place_of,
     tied_of,
     with_error,
@@ -707,6 +709,29 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         if told:
             db.execute(SQL["report"], [*map(list, zip(*told, strict=True))])
 
+    # -- the results of another broker's jobs -----------------------------------------------------------------
+
+    def keep(self, ended: Sequence[JobRecord], seconds: float) -> None:
+        """Keep the records of another broker's jobs (see ResultStore.keep)."""
+        places = {place_of(record.id): record for record in ended}
+        if not places:
+            return
+
+        def write(db: Session, now: float) -> None:
+            written = _keep(db, places)
+            missing = {id for _, id, _ in written} ^ {record.id for record in ended}
+            for record in (record for record in ended if record.id in missing):
+                where: dict[str, Any] = {"place": place_of(record.id), "id": record.id}
+                ((place, free),) = db.execute(SQL["find_place"], where).fetchall()
+                written += _keep(db, {place or free or where["place"]: record})  # beside the job that has its place
+            kept: defaultdict[float, list[int]] = defaultdict(list)
+            for seq, _, finished in written:
+                kept[finished].append(seq)
+            for finished, seqs in kept.items():
+                db.execute(SQL["retain"], (now + seconds, finished, seqs))
+
+        self._transact(write)
+
     # -- waiting --------------------------------------------------------------------------------------------
 
     def wait(self, queues: Sequence[str], seconds: float) -> None:
@@ -844,3 +869,9 @@ def _is_ready(row: Row, now: float) -> bool:
 
 def _result_and_error(outcome: Any) -> tuple[bytes | None, Any]:
     return getattr(outcome, "result", None), outcome.error if isinstance(outcome, Fail) else None
+
+
+def _keep(db: Session, places: Mapping[int, JobRecord]) -> list[Row]:
+    """Write records of jobs at their places; return those that were written."""
+    columns = [*map(list, zip(*itertools.starmap(kept_row, places.items()), strict=True))]
+    return db.execute(SQL["keep"], columns).fetchall()

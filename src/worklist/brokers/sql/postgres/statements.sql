@@ -187,6 +187,21 @@ DELETE FROM @.keys USING unnest(%s::text[], %s::text[]) AS it (key, job)
 WHERE keys.key = it.key AND keys.job = it.job AND keys.until = 0
 AND NOT EXISTS (SELECT 1 FROM @.jobs WHERE jobs.seq = keys.seq AND jobs.id = it.job AND jobs.state < 3)
 
+-- name: keep
+-- Records of jobs that have ended in another broker. Returns those that were written: not where another job stands, one
+-- of our own that has not ended, or the record of a later attempt.
+INSERT INTO @.jobs (seq, id, queue, rank, state, task, enqueued, due, body, attempt, lost, started, finished, result,
+                    errors, progress, logs)
+SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::integer[], %s::smallint[], %s::text[], %s::float8[],
+                     %s::float8[], %s::bytea[], %s::integer[], %s::integer[], %s::float8[], %s::float8[], %s::bytea[],
+                     %s::bytea[], %s::bytea[], %s::bytea[])
+ON CONFLICT (seq) DO UPDATE
+SET attempt = excluded.attempt, lost = excluded.lost, state = excluded.state, body = excluded.body,
+    started = excluded.started, finished = excluded.finished, result = excluded.result, errors = excluded.errors,
+    progress = excluded.progress, logs = excluded.logs
+WHERE jobs.id = excluded.id AND jobs.state > 2 AND jobs.attempt <= excluded.attempt
+RETURNING seq, id, finished
+
 -- name: retain
 INSERT INTO @.retention (until, finished, jobs) VALUES (%s, %s, %s::bigint[])
 
