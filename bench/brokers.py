@@ -16,8 +16,9 @@ ROWS = ("drain", "enqueue", "enqueue-many", "latency", "backlog")
 PEERS = {
     "redis": ("celery", "huey", "dramatiq", "taskiq", "rq", "saq", "arq", "streaq"),
     "postgresql": ("procrastinate", "pgqueuer", "chancy", "flexiq"),
-    "rabbitmq": ("celery", "dramatiq", "taskiq"),
+    "rabbitmq": ("floor_rabbitmq", "celery", "dramatiq", "taskiq"),
 }
+"""Pika is among them since it has an environment of its own."""
 DURABILITY = {
     "redis": "AOF, everysec",
     "postgresql": "fsync, synchronous_commit on",
@@ -29,7 +30,9 @@ WORKER = Metric("cpu_us", "CPU of the worker, µs/job", "worker 的 CPU，µs/�
 CLIENT = Metric("cpu_us", "CPU of the caller, µs/job", "调用方的 CPU，µs/任务", "µs/job")
 P50 = Metric("p50_ms", "p50, ms", "p50，毫秒", "ms")
 P99 = Metric("p99_ms", "p99, ms", "p99，毫秒", "ms")
-LATENCY_ROUNDS = 2
+ENQUEUE_ROUNDS = 2
+LATENCY_ROUNDS = 1
+"""Of hundreds of samples each."""
 
 
 def all_cases(server: str, scale: Scale) -> list[Case]:
@@ -45,8 +48,10 @@ def cases_of(server: str) -> Callable[[Scale], list[Case]]:
 # -- who takes part, with which settings ------------------------------------------------------------------------
 
 
-def _with(server: str, system: str, setting: str, command: str, jobs: int, *arguments: str) -> Contender:
-    return Contender(system, setting, command, jobs, ("--server", server, *arguments))
+def _with(
+    server: str, system: str, setting: str, command: str, jobs: int, *arguments: str, rounds: int | None = None
+) -> Contender:
+    return Contender(system, setting, command, jobs, ("--server", server, *arguments), rounds=rounds)
 
 
 def _drain(server: str, scale: Scale) -> Iterator[Case]:
@@ -100,24 +105,24 @@ def _drainers(server: str, scale: Scale) -> list[Contender]:
     if server == "redis":
         return [
             threads,
-            of("celery", "prefork, 2 children", "drain", few, "--processes", "2"),
+            of("celery", "prefork, 2 children", "drain", few, "--processes", "2", rounds=1),
             of("huey", "one thread", "drain", some),
             of("dramatiq", "8 threads", "drain", some, "--threads", "8"),
             of("taskiq", "streams, 200 coroutines", "drain", some),
             of("taskiq", "list, 200 coroutines", "drain", some, "--pool", "list"),
-            of("rq", "SimpleWorker", "drain", few),
+            of("rq", "SimpleWorker", "drain", few, rounds=1),
             of("saq", "100 coroutines", "drain", some),
-            of("arq", "100 coroutines, 1 ms poll", "drain", some, "--batch", "100"),
-            of("streaq", "200 coroutines", "drain", few),
+            of("arq", "100 coroutines, 1 ms poll", "drain", some, "--batch", "100", rounds=1),
+            of("streaq", "200 coroutines", "drain", few, rounds=1),
         ]
     if server == "postgresql":
         return [
             of("procrastinate", "10 coroutines", "drain", few, *TEN),
-            of("procrastinate", "one coroutine", "drain", few),
+            of("procrastinate", "one coroutine", "drain", few, rounds=1),
             of("pgqueuer", "batches of 200", "drain", all_jobs, "--batch", "200"),
-            of("pgqueuer", "batches of 10, as installed", "drain", some, "--batch", "10"),
+            of("pgqueuer", "batches of 10, as installed", "drain", some, "--batch", "10", rounds=1),
             of("chancy", "100 coroutines", "drain", some, "--batch", "100"),
-            of("flexiq", "10 threads, 1 ms poll, 200 at a time", "drain", few, *TEN),
+            of("flexiq", "10 threads, 1 ms poll, 200 at a time", "drain", few, *TEN, rounds=1),
         ]
     return [
         threads,
@@ -139,8 +144,9 @@ def _enqueue(server: str, scale: Scale) -> Iterator[Case]:
         contenders=(
             _with(server, US, "enqueue", "enqueue", jobs),
             _with(server, _floor(server), raw[server], "enqueue", jobs),
-            *(_with(server, peer, _put_by(server, peer), "enqueue", jobs) for peer in PEERS[server]),
+            *(_with(server, peer, _put_by(server, peer), "enqueue", jobs) for peer in _queues(server)),
         ),
+        rounds=ENQUEUE_ROUNDS,
     )
 
 
@@ -167,9 +173,10 @@ def _enqueue_many(server: str, scale: Scale) -> Iterator[Case]:
             _with(server, _floor(server), raw[server], "enqueue-many", scale.jobs),
             *(
                 _with(server, peer, bulk.get(peer, "one by one, it has no other"), "enqueue-many", scale.some_jobs)
-                for peer in PEERS[server]
+                for peer in _queues(server)
             ),
         ),
+        rounds=ENQUEUE_ROUNDS,
     )
 
 
@@ -188,7 +195,7 @@ def _latency(server: str, scale: Scale) -> Iterator[Case]:
         contenders=(
             _with(server, US, "as installed", "latency", scale.samples, *size),
             _with(server, _floor(server), raw[server], "latency", scale.samples, *size),
-            *(_with(server, peer, "", "latency", scale.samples, *size, *_idle(peer)) for peer in PEERS[server]),
+            *(_with(server, peer, "", "latency", scale.samples, *size, *_idle(peer)) for peer in _queues(server)),
         ),
         rounds=LATENCY_ROUNDS,
     )
@@ -199,14 +206,15 @@ def _idle(peer: str) -> tuple[str, ...]:
 
 
 def _backlog(server: str, scale: Scale) -> Iterator[Case]:
+    jobs = scale.jobs * 3  # a run of some seconds, since there is one round of it
     sizes = (("", 0), ("--behind", scale.queued), ("--delayed", scale.delayed))
     names = {"": "nothing else", "--behind": "{:,} queued behind", "--delayed": "{:,} waiting for a later hour"}
     names_zh = {"": "别无其他", "--behind": "后面还排着 {:,} 个", "--delayed": "另有 {:,} 个等待稍后执行"}
     yield Case(
         row="backlog",
         key="backlog",
-        title=f"drain of the first {scale.jobs:,} jobs beside a long queue",
-        title_zh=f"长队列中执行最前面的 {scale.jobs:,} 个任务",
+        title=f"drain of the first {jobs:,} jobs beside a long queue",
+        title_zh=f"长队列中执行最前面的 {jobs:,} 个任务",
         durability=DURABILITY[server],
         metrics=(RATE, BOTH),
         contenders=tuple(
@@ -214,7 +222,7 @@ def _backlog(server: str, scale: Scale) -> Iterator[Case]:
                 US,
                 names[kind].format(count),
                 "beside",
-                scale.jobs,
+                jobs,
                 ("--server", server, *((kind, str(count)) if kind else ())),
                 setting_zh=names_zh[kind].format(count),
             )
@@ -222,6 +230,10 @@ def _backlog(server: str, scale: Scale) -> Iterator[Case]:
         ),
         rounds=1,
     )
+
+
+def _queues(server: str) -> list[str]:
+    return [peer for peer in PEERS[server] if peer != _floor(server)]
 
 
 def _floor(server: str) -> str:
@@ -312,7 +324,7 @@ def _details(server: str, report: Report) -> str:
 
 def _summary(server: str, report: Report, words: Words) -> str:
     """The tables for a README: systems side by side, then what only Worklist is measured in."""
-    systems = (US, _floor(server), *PEERS[server])
+    systems = (US, _floor(server), *_queues(server))
     shared = [one for one in report.cases.values() if one.case.row != "backlog"]
     alone = [one for one in report.cases.values() if one.case.row == "backlog"]
     head = [words.measure, *(table.NAMES[system] for system in systems)]

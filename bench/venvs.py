@@ -293,6 +293,7 @@ PINNED: dict[str, tuple[str, ...]] = {
         "typing_extensions==4.16.0",
         "yarl==1.25.1",
     ),
+    "floor_rabbitmq": ("pika==1.4.4", "hiredis==3.5.0", "redis==8.1.0"),
     "litequeue": ("litequeue==0.9",),  # the newest that runs on Python 3.11
     "persistqueue": ("persist-queue==1.1.0",),
     "fasterfifo": ("faster-fifo==1.5.2",),

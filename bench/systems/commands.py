@@ -22,6 +22,8 @@ BATCH = 500
 """Jobs in one call of a batch API."""
 BULK = 10_000
 """Jobs in one call when a queue is only being filled."""
+REST = 3.0
+"""Seconds for what a server does by itself after it was filled."""
 WARM_UP = 10
 """First samples of latency that are dropped."""
 
@@ -163,6 +165,8 @@ def backlog(system: System) -> dict[str, float]:
 def beside(system: System) -> dict[str, float]:
     """`prepare` and `backlog` in one, for queues whose place cannot be copied."""
     put = prepare(system)
+    if system.options.behind + system.options.delayed >= BULK:
+        time.sleep(REST)
     return backlog(system) | {"put_rate": put["rate"]}
 
 
