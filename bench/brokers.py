@@ -248,8 +248,7 @@ NOTES = {
         "CPU is the time of the worker's processes and of the server together, from the first job to the last.",
         (
             "Huey deletes a job when it fetches it, Celery acknowledges it before it runs: at most once. "
-            "Huey, Celery, Dramatiq, TaskIQ, SAQ, arq and RQ have no call that puts many jobs of one task in one "
-            "round trip but RQ's `enqueue_many`."
+            "Of the peers, RQ and streaq have a call that puts many jobs; the others put them one by one."
         ),
         "RQ runs its SimpleWorker; as installed it forks for every job. arq polls every millisecond instead of 0.5 s.",
         "Bare redis-py is the floor: scripts of 200 with the same changes of sorted sets and hashes, or one LPUSH.",
@@ -283,8 +282,8 @@ NOTES_ZH = {
         "每个系统各有一台自己的 Redis 服务器，`appendonly yes`，`appendfsync everysec`。",
         "CPU 是从第一个任务到最后一个任务期间 worker 各进程与服务器的合计。",
         (
-            "Huey 取出任务时即删除，Celery 在执行前确认：至多一次。除 RQ 的 `enqueue_many` 与 streaq 外，"
-            "各对手没有一次往返放入多个任务的调用。"
+            "Huey 取出任务时即删除，Celery 在执行前确认：至多一次。对手中只有 RQ 与 streaq 有批量入队的调用，"
+            "其余逐个入队。"
         ),
         "RQ 使用 SimpleWorker；默认设置下它为每个任务 fork 一次。arq 的轮询间隔为 1 毫秒而非 0.5 秒。",
         "裸 redis-py 是下限：每 200 个一个脚本，对有序集合与哈希做同样的变更；或逐个 LPUSH。",

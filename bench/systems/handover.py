@@ -2,8 +2,8 @@
 
 import os
 import struct
-import sys
 from collections.abc import Callable, Iterator
+from typing import cast
 
 from bench.systems.gate import Delays, Gate
 
@@ -34,7 +34,7 @@ def _redis(url: str) -> Bodies:
     while True:
         found = connection.brpop([STAMPS], timeout=5)
         if found:
-            yield found[1]
+            yield cast("bytes", found[1])
 
 
 def _postgresql(url: str) -> Bodies:
@@ -64,4 +64,4 @@ def _rabbitmq(url: str) -> Bodies:
 SERVERS: dict[str, Callable[[str], Bodies]] = {"redis": _redis, "postgresql": _postgresql, "rabbitmq": _rabbitmq}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -23,4 +23,4 @@ async def stamped(_context: dict[str, Any], *, stamp: float) -> None:
 
 
 queue = Queue.from_url(options.url)
-settings = {"queue": queue, "functions": [noop, stamped], "concurrency": 100}
+settings: dict[str, Any] = {"queue": queue, "functions": [noop, stamped], "concurrency": 100}

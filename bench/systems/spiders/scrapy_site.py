@@ -16,7 +16,7 @@ class SiteSpider(Spider):
         self.start_urls = Path(starts).read_text().split()
         if tuned == "1":
             self.seen = set(self.start_urls)
-            self.parse = self.parse_tuned
+            self.parse = self.parse_tuned  # type: ignore[method-assign]
 
     async def start(self) -> AsyncIterator[Request]:
         """As installed, the first pages are fetched once more when a link to them is met."""
