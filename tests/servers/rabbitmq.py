@@ -32,13 +32,14 @@ def address_of(port: int, vhost: str = "/", patience: float = 10.0) -> Address:
 class Node:
     """A RabbitMQ node of the tests' own, on random ports, with an epmd of its own. It is run by nobody that is root."""
 
-    def __init__(self, settings: str = "") -> None:
+    def __init__(self, settings: str = "", advanced: str = "") -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="worklist-rabbitmq-"))
         self.port, distribution, self._names_port = free_port(), free_port(), free_port()
         self._name = f"wl{secrets.token_hex(4)}@localhost"
         config = self._folder / "rabbitmq.conf"
         config.write_text(f"listeners.tcp.local = 127.0.0.1:{self.port}\n{settings}\n")
         (self._folder / "plugins").write_text("[].")
+        (self._folder / "advanced.config").write_text(f"[{{rabbit, [{advanced}]}}].")
         (self._folder / "env.conf").write_text("")
         self._as: dict[str, Any] = {}
         if os.geteuid() == 0:
@@ -54,6 +55,7 @@ class Node:
             "RABBITMQ_MNESIA_BASE": str(self._folder / "data"),
             "RABBITMQ_LOG_BASE": str(self._folder / "log"),
             "RABBITMQ_CONFIG_FILE": str(config),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self._folder / "advanced.config"),
             "RABBITMQ_CONF_ENV_FILE": str(self._folder / "env.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
             "RABBITMQ_PID_FILE": str(self._folder / "pid"),
@@ -65,7 +67,11 @@ class Node:
         }
         epmd = [shutil.which("epmd") or "epmd", "-port", str(self._names_port), "-address", "127.0.0.1"]
         self._epmd = self._start(epmd)
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
 
     def _start(self, command: list[Any]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -88,7 +94,7 @@ class Node:
                 Connection(address_of(self.port)).close()
                 return
             time.sleep(0.1)
-        raise RuntimeError(f"the RabbitMQ node of the tests does not start; its log is in {self._folder}")
+        raise RuntimeError(f"the RabbitMQ node of the tests does not start; see the files in {self._folder}/log")
 
     def control(self, *arguments: str) -> str:
         """Run rabbitmqctl and return what it prints."""
@@ -170,10 +176,10 @@ def _usual_is_there() -> bool:
     return False
 
 
-def own_node(settings: str = "") -> Node:
+def own_node(settings: str = "", advanced: str = "") -> Node:
     if not (PROGRAMS / "rabbitmq-server").exists():
         missing("RabbitMQ is not installed: apt-get install rabbitmq-server")
-    return Node(settings)
+    return Node(settings, advanced)
 
 
 @pytest.fixture(scope="module")

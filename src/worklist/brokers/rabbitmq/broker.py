@@ -23,6 +23,7 @@ from .connection import Address
 from .consumer import HOSTAGE_SECONDS, Consumer
 from .envelope import History, history_of, with_error
 from .frames import Message
+from .holding import HOLD_SECONDS, Holding
 from .publisher import Parcel, Publisher
 from .replies import Replies
 from .topology import Names, QueueType, band_of
@@ -46,6 +47,7 @@ class RabbitBroker(Without):
         results: ResultStore | None = None,
         prefix: str = "worklist",
         queue_type: QueueType = "quorum",
+        hold: float = HOLD_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._codec = codec or Codec()
@@ -56,6 +58,7 @@ class RabbitBroker(Without):
         self._publishing = threading.Lock()
         self._publisher = Publisher(address, self._names, queue_type)
         self._consumer = Consumer(address, self._names, queue_type)
+        self._holding = Holding(self._consumer, self._publish, self._names, queue_type, hold)
 
     # -- putting --------------------------------------------------------------------------------------------------
 
@@ -179,6 +182,7 @@ class RabbitBroker(Without):
             generation = self._consumer.generation
             waiting = self._consumer.withdraw(HOSTAGE_SECONDS)
         self._put_back(waiting)
+        self._holding.renew(leases, seconds, self._clock())
         return Extended(frozenset(lease.number for lease in leases if lease.number != generation))
 
     def _put_back(self, messages: Sequence[Message]) -> None:
@@ -221,17 +225,16 @@ class RabbitBroker(Without):
         with self._consumer.lock:
             held = self._consumer.held
             self._consumer.done([message.tag for _, message in ours if held.get(message.tag) is message])
+            self._holding.release([settlement.lease for settlement, _ in ours])
 
     def _still_ours(self, settlements: Sequence[Settlement]) -> list[tuple[Settlement, Message]]:
         """Return the settlements with their messages, but for those whose connection has ended meanwhile."""
         with self._consumer.lock:
             self._consumer.look()
             generation, held = self._consumer.generation, self._consumer.held
-            return [
-                (settlement, held[settlement.lease.token])
-                for settlement in settlements
-                if settlement.lease.number == generation and settlement.lease.token in held
-            ]
+            ours = [it for it in settlements if it.lease.number == generation]
+            found = [(it, held.get(it.lease.token) or self._holding.message_of(it.lease)) for it in ours]
+            return [(settlement, message) for settlement, message in found if message is not None]
 
     def _followers(self, settlement: Settlement, message: Message, now: float) -> Iterable[Parcel]:
         for job in settlement.followers:

@@ -89,7 +89,10 @@ class Connection:
             raise
 
     def _have_message(self, kind: bytes, message: Message) -> None:
-        self.on_message(kind, message)
+        if kind == frames.GET_OK:
+            self._replies.append(message)
+        else:
+            self.on_message(kind, message)
 
     # -- opening ----------------------------------------------------------------------------------------------
 
@@ -124,17 +127,17 @@ class Connection:
 
     # -- asking -----------------------------------------------------------------------------------------------
 
-    def ask(self, method: Any, answer: type[Any]) -> Any:
-        """Send a method and return its answer. Raises ChannelClosed where the server refuses it."""
+    def ask(self, method: Any, *answers: type[Any]) -> Any:
+        """Send a method and return its answer, of one of these kinds. Raises ChannelClosed where it is refused."""
         self.tell(method)
-        return self.expect(answer)
+        return self.expect(*answers)
 
     def tell(self, *methods: Any) -> None:
         """Send methods that have no answer, or whose answers are waited for later."""
         self.send(b"".join(frame.marshal(method, CHANNEL) for method in methods))
 
-    def expect(self, answer: type[Any]) -> Any:
-        """Return the next answer, which has to be of this kind."""
+    def expect(self, *answers: type[Any]) -> Any:
+        """Return the next answer, which has to be of one of these kinds."""
         end = time.monotonic() + self.address.patience
         self._asking = True
         while not self._replies:
@@ -146,8 +149,8 @@ class Connection:
         reply = self._replies.popleft()
         if isinstance(reply, Exception):
             raise reply
-        if not isinstance(reply, answer):
-            self.fail(f"{self.address} answered {reply.name} where {answer.__name__} was expected")
+        if not isinstance(reply, answers):
+            self.fail(f"{self.address} answered {reply!r} where {answers[0].__name__} was expected")
         return reply
 
     def message(self, publish: bytes, properties: bytes, body: bytes) -> bytes:

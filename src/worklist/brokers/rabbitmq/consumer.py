@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from pamqp import commands
 
@@ -26,6 +27,10 @@ FIRST_SECONDS = 0.02
 """For how long the first message is waited for, once queues are consumed."""
 USUAL_HEARTBEAT = 15.0
 """Seconds, until the first lease says how long it is."""
+AVOID_SECONDS = 30.0
+"""For how long a queue is left alone that did not answer in time, so that the others are served: it has no leader."""
+CHECK_SECONDS = 5.0
+"""How often an idle worker looks whether RabbitMQ sends it what it has."""
 _RACE_SECONDS = 0.1
 """A connection that has just been lost is made anew after this: RabbitMQ also ends those that consume a quorum queue
 which another one is declaring at that moment."""
@@ -47,6 +52,9 @@ class Consumer:
         self.lock = threading.RLock()
         self.generation = 1
         self._heartbeat = USUAL_HEARTBEAT
+        self._avoided: dict[str, float] = {}
+        self._checked_at = time.monotonic()
+        self._suspicious = False
         self._wakers = Wakers()
         self._forget_all()
 
@@ -147,11 +155,22 @@ class Consumer:
         for queue in sorted(self._consumed):
             self._buffers.setdefault(queue, tuple(deque() for _ in BANDS))
             for band in range(len(BANDS)):
-                name, tag = self._names.queue(queue, band), f"{self._round}.{len(self._consumers)}"
+                name = self._names.queue(queue, band)
+                if self._is_avoided(name):
+                    continue
                 topology.declare(name)
-                self._consumers[tag] = (queue, band, name)
-                connection.tell(commands.Basic.Consume(0, name, tag, nowait=True))
+                self._consumers[f"{self._round}.{len(self._consumers)}"] = (queue, band, name)
+        connection.tell(*(commands.Basic.Consume(0, name, tag) for tag, (_, _, name) in self._consumers.items()))
+        for _, _, name in [*self._consumers.values()]:
+            try:
+                connection.expect(commands.Basic.ConsumeOk)
+            except ConnectionLost:
+                self._avoided[name] = time.monotonic() + AVOID_SECONDS
+                raise
         return True
+
+    def _is_avoided(self, name: str) -> bool:
+        return self._avoided.get(name, 0.0) > time.monotonic()
 
     def _stop(self, connection: Connection) -> None:
         """Have no more messages sent; those that are under way still come in."""
@@ -171,10 +190,13 @@ class Consumer:
         self._wakers.wake()
 
     def _have_cancel(self, tag: str) -> None:
-        """Hear that a queue was deleted: it is made and consumed anew by the next lease."""
-        if tag in self._consumers and self._topology is not None:
-            self._topology.forget(self._consumers[tag][2])
-            self._consumed = frozenset()
+        """Hear that a queue was deleted.
+
+        A channel that has seen its end does not get what comes to a new one of the same name, so everything begins
+        anew.
+        """
+        if tag in self._consumers and self._connection is not None:
+            self._connection.fail(f"the queue {self._consumers[tag][2]!r} was deleted")
 
     # -- giving back ------------------------------------------------------------------------------------------------
 
@@ -193,6 +215,19 @@ class Consumer:
             single = sorted(tag for tag in fresh if tag > upto)
             acks = [frames.ack(upto, multiple=True)] if upto else []
             self._connection.send(b"".join([*acks, *map(frames.ack, single)]))
+
+    def tell(self, method: Any) -> None:
+        """Send a method that has no answer."""
+        if self._connection is not None:
+            with self._watched():
+                self._connection.tell(method)
+
+    def drop_oldest(self, queue: str) -> None:
+        """Remove the oldest message of a queue."""
+        if self._connection is not None:
+            with self._watched():
+                get = commands.Basic.Get(0, queue, no_ack=True)
+                self._connection.ask(get, Message, commands.Basic.GetEmpty)
 
     def withdraw(self, idle: float = 0.0) -> list[Message]:
         """Stop consuming and return what nobody has leased; nothing where somebody leased within `idle` seconds."""
@@ -216,6 +251,8 @@ class Consumer:
                     return False
                 for band in range(len(BANDS)):
                     name = self._names.queue(queue, band)
+                    if self._is_avoided(name):
+                        continue
                     topology.declare(name)
                     passive = commands.Queue.Declare(0, name, passive=True)
                     if connection.ask(passive, commands.Queue.DeclareOk).message_count:
@@ -239,10 +276,26 @@ class Consumer:
                     pass
                 if any(any(self._buffers[queue]) for queue in queues):
                     return
+                self._check_flow(connection, queues)
                 pause = end - time.monotonic()
                 socket, beat = connection.fileno(), self._heartbeat
-            if pause <= 0 or woken in select_readable((socket, woken), min(pause, beat / 2) if beat else pause):
+            if pause <= 0 or woken in select_readable((socket, woken), min(pause, beat / 2, CHECK_SECONDS)):
                 return
+
+    def _check_flow(self, connection: Connection, queues: Sequence[str]) -> None:
+        """Begin anew where messages wait in RabbitMQ, though nothing keeps it from sending them.
+
+        It may have lost sight of a consumer, as where a queue is deleted and made again at the same moment.
+        """
+        now = time.monotonic()
+        if self.held or now - self._checked_at < CHECK_SECONDS:
+            return
+        self._checked_at = now
+        stuck = not self.is_empty(queues) and not self.held
+        if stuck and self._suspicious:
+            self._suspicious = False
+            connection.fail(f"{self._address} holds messages back")
+        self._suspicious = stuck
 
     def wake(self) -> None:
         """Make every wait return."""

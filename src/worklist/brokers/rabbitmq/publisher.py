@@ -7,8 +7,8 @@ disk. It knows names and properties, and no jobs.
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pamqp import commands
 
@@ -35,6 +35,8 @@ class Parcel(NamedTuple):
     """Returns its properties; the argument says whether it may be there already."""
     body: bytes
     delay: float = 0.0
+    arguments: Mapping[str, Any] | None = None
+    """What its queue is declared with; None: as one for jobs."""
     ours: bool = True
     """Whether it is ours to make the queue; where not, a message that cannot be routed is dropped."""
 
@@ -105,16 +107,20 @@ class Publisher:
         if parcel.delay > 0:
             return frames.publish(*topology.delayed(parcel.queue, parcel.delay))
         if parcel.ours:
-            topology.declare(parcel.queue)
+            topology.declare(parcel.queue, parcel.arguments)
         return frames.publish("", parcel.queue)
 
     def _hear_confirms(self, end: float) -> None:
         connection, _ = self._current()
+        silent_until = time.monotonic() + self._address.patience / 3
         while self._waiting:
-            left = end - time.monotonic()
-            if left <= 0:
+            now = time.monotonic()
+            if now >= end:
                 self._give_up(connection)
-            connection.read(left)
+            if connection.read(min(end, silent_until) - now):
+                silent_until = time.monotonic() + self._address.patience / 3
+            elif time.monotonic() >= silent_until and not connection.blocked:
+                connection.fail(f"{self._address} is silent")  # half-open, perhaps: another one may answer
 
     def _not_stored(self, parcels: Sequence[Parcel]) -> list[Parcel]:
         """Return what has to be published once more: the server refused it, or its queue was gone."""

@@ -9,6 +9,7 @@ NServiceBus' RabbitMQ transport.) It knows no messages.
 import hashlib
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pamqp import commands
@@ -87,10 +88,11 @@ class Topology:
         self._declared.discard(name)
         self._bound.discard(name)
 
-    def declare(self, name: str) -> None:
-        """Make a queue for jobs, where it is not there."""
+    def declare(self, name: str, arguments: Mapping[str, Any] | None = None) -> None:
+        """Make a queue, where it is not there: one for jobs, or one with other arguments."""
         if name not in self._declared:
-            self._queue(name, {"x-delivery-limit": _NEVER} if self._type == "quorum" else {})
+            for_jobs = {"x-delivery-limit": _NEVER} if self._type == "quorum" else {}
+            self._queue(name, for_jobs if arguments is None else arguments)
             self._declared.add(name)
 
     def delayed(self, name: str, seconds: float) -> tuple[str, str]:
@@ -148,7 +150,7 @@ class Topology:
             self._ask(commands.Queue.Bind(0, name, self._names.due, pattern), commands.Queue.BindOk)
             self._bound.add(name)
 
-    def _queue(self, name: str, arguments: dict[str, Any]) -> None:
+    def _queue(self, name: str, arguments: Mapping[str, Any]) -> None:
         arguments = {"x-queue-type": self._type, **arguments}
         try:
             self._ask(commands.Queue.Declare(0, name, durable=True, arguments=arguments), commands.Queue.DeclareOk)
