@@ -72,7 +72,7 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], type[Workli
         (),
         ("CERTIFICATE_VERIFY_FAILED",),
         BrokerError,
-        "the certificate of {where} is not to be trusted: {text}; ?ssl_ca_certs=FILE names who may have signed it",
+        "the certificate of {where} is not to be trusted: {text}; ?cafile=FILE names who may have signed it",
     ),
     (
         (),
