@@ -140,7 +140,7 @@ class RedisBroker(RedisInspector, RedisSchedules):
                 if due <= 0 or listener.hear(min(left, due)) or due <= left:
                     return
         finally:
-            listener.close()  # a busy worker has no ear for what is published
+            listener.hush()  # a busy worker has no ear for what is published
 
     def wait_change(self, seconds: float) -> None:
         """Wait until anything was written; the first call of a thread returns at once, and has begun to listen."""
