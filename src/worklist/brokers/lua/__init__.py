@@ -1,13 +1,16 @@
-"""Scripts for Redis: one for each verb, in a file ``verb_<name>.lua``, behind the parts that all of them share."""
+"""Scripts for Redis: one for each verb, in a file ``verb_<name>.lua``, behind the parts that it needs."""
 
 from importlib import resources
 
-PARTS = ("1_base", "2_keys", "3_lanes", "4_groups", "5_jobs", "6_settle", "7_looking")
+PARTS = ("base", "plain", "records", "keys", "lanes", "groups", "jobs", "settle", "looking")
+"""What scripts share. Each part may use what those before it define, and within functions also what comes later."""
+SMALL = {"put_plain": PARTS[:2], "peek": PARTS[:1], "report": ("base", "settle"), "now": PARTS[:1]}
+"""Verbs that are called often for little, and do with fewer parts: to define a function takes its time, too."""
 
 
 def script(verb: str, **constants: object) -> str:
     """Return the script of a verb, whole; ``@NAME@`` in it is replaced by the constant of that name."""
-    text = "\n".join(_read(name) for name in (*PARTS, f"verb_{verb}"))
+    text = "\n".join(_read(name) for name in (*SMALL.get(verb, PARTS), f"verb_{verb}"))
     for name, value in constants.items():
         text = text.replace(f"@{name}@", str(value))
     return text
