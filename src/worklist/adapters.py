@@ -235,7 +235,30 @@ def _check_mongodb(url: BrokerUrl, what: str) -> None:
         raise ConfigError(f"{what} is {url.shown!r}; expected {url.scheme}://USER:PASSWORD@HOST:PORT/DATABASE")
 
 
-_REDIS_OPTIONS = ("prefix", "timeout", "master")
+_REDIS_OPTIONS = {
+    "prefix": "",
+    "timeout": "",
+    "master": "sentinel",
+    "sentinel_user": "sentinel",
+    "sentinel_password": "sentinel",
+    "db": "socket",
+    "cafile": "tls",
+    "certfile": "tls",
+    "keyfile": "tls",
+    "verify": "tls",
+}
+"""What may stand behind the question mark, and for which kind of server; "" for all."""
+_REDIS_KINDS = {
+    "redis": "plain",
+    "rediss": "plain",
+    "valkey": "plain",
+    "valkeys": "plain",
+    "redis+unix": "socket",
+    "redis+sentinel": "sentinel",
+    "rediss+sentinel": "sentinel",
+    "redis+cluster": "cluster",
+    "rediss+cluster": "cluster",
+}
 
 
 def _open_redis(url: BrokerUrl, codec: Codec) -> Store:
@@ -244,34 +267,54 @@ def _open_redis(url: BrokerUrl, codec: Codec) -> Store:
     where = connect.Where(
         kind=_REDIS_KINDS[url.scheme],  # type: ignore[arg-type]
         hosts=[(host.name, host.port) for host in url.hosts],
+        socket=f"/{url.place}" if url.scheme == "redis+unix" else None,
         database=_database(url),
         user=url.user,
         password=url.password,
         timeout=url.seconds("timeout", 5.0),
         master=url.options.get("master", "mymaster"),
+        sentinel_user=url.options.get("sentinel_user"),
+        sentinel_password=url.options.get("sentinel_password"),
+        tls=_redis_tls(url),
     )
     prefix = url.options.get("prefix", "worklist")
     return RedisBroker(where.connect, codec, prefix=prefix, shown=url.shown)
 
 
-_REDIS_KINDS = {
-    "redis": "plain",
-    "rediss": "tls",
-    "valkey": "plain",
-    "valkeys": "tls",
-    "redis+sentinel": "sentinel",
-    "redis+cluster": "cluster",
-}
+def _is_encrypted(scheme: str) -> bool:
+    return scheme.startswith("rediss") or scheme == "valkeys"
+
+
+def _redis_tls(url: BrokerUrl) -> dict[str, str] | None:
+    """Return how a connection is encrypted, in words of the driver; None where it is not."""
+    if not _is_encrypted(url.scheme):
+        return None
+    words = {"cafile": "ssl_ca_certs", "certfile": "ssl_certfile", "keyfile": "ssl_keyfile"}
+    files = {}
+    for name, word in words.items():
+        if name in url.options:
+            files[word] = file = url.options[name]
+            if not Path(file).is_file():
+                raise ConfigError(f"{name} is {file!r}; expected a file that is there")
+    checks = url.one_of("verify", {"required": "check the certificate", "none": "believe anybody"})
+    return {"ssl_cert_reqs": checks, **files}
 
 
 def _check_redis(url: BrokerUrl, what: str) -> None:
-    hosts = url.hosts
-    if len(hosts) > 1 and _REDIS_KINDS[url.scheme] in ("plain", "tls"):
+    hosts, kind = url.hosts, _REDIS_KINDS[url.scheme]
+    if len(hosts) > 1 and kind == "plain":
         raise ConfigError(
             f"{what} is {url.shown!r}, which names {len(hosts)} servers; expected redis+sentinel:// or redis+cluster://"
         )
-    if not hosts and _REDIS_KINDS[url.scheme] in ("sentinel", "cluster"):
+    if not hosts and kind in ("sentinel", "cluster"):
         raise ConfigError(f"{what} is {url.shown!r}; expected {url.scheme}://HOST:PORT,HOST:PORT")
+    if kind == "socket" and (hosts or not url.place):
+        raise ConfigError(f"{what} is {url.shown!r}; expected redis+unix:///FOLDER/FILE (three slashes)")
+    for name in url.options:
+        fits = _REDIS_OPTIONS.get(name, "")
+        if fits and fits != kind and not (fits == "tls" and _is_encrypted(url.scheme)):
+            expected = "rediss://" if fits == "tls" else "redis+unix://" if fits == "socket" else "redis+sentinel://"
+            raise ConfigError(f"{what} is {url.shown!r}; the option {name} is for {expected}")
     prefix = url.options.get("prefix", "worklist")
     if not prefix or not prefix.isprintable() or set(prefix) & set("{} "):
         raise ConfigError(f"{what}: prefix is {prefix!r}; expected a name without spaces and braces")
@@ -279,14 +322,17 @@ def _check_redis(url: BrokerUrl, what: str) -> None:
 
 
 def _database(url: BrokerUrl, what: str = "url") -> int:
-    if not (url.place or "0").isdecimal():
-        raise ConfigError(
-            f"{what} is {url.shown!r}; expected the number of a database behind the slash, such as "
-            f"{url.scheme}://localhost:6379/0"
-        )
-    if url.place not in ("", "0") and _REDIS_KINDS[url.scheme] == "cluster":
+    kind = _REDIS_KINDS[url.scheme]
+    number = url.options.get("db", "0") if kind == "socket" else url.place or "0"
+    if not (number.isascii() and number.isdecimal()):
+        example = {
+            "socket": "redis+unix:///run/redis.sock?db=0",
+            "sentinel": "redis+sentinel://localhost:26379/0?master=mymaster",
+        }.get(kind, f"{url.scheme}://localhost:6379/0")
+        raise ConfigError(f"{what} is {url.shown!r}; expected the number of a database, as in {example}")
+    if number != "0" and kind == "cluster":
         raise ConfigError(f"{what} is {url.shown!r}; a cluster has database 0 only, so tell apps apart by ?prefix=")
-    return int(url.place or 0)
+    return int(number)
 
 
 def _open_postgres(url: BrokerUrl, codec: Codec) -> Store:
@@ -362,7 +408,7 @@ ADAPTERS = {
         ("amqp", "amqps"),
         Adapter(_open_rabbitmq, RABBITMQ, _RABBITMQ_OPTIONS, _check_rabbitmq, "rabbitmq", results_apart=True),
     ),
-    **dict.fromkeys(_REDIS_KINDS, Adapter(_open_redis, Capabilities(), _REDIS_OPTIONS, _check_redis, "redis")),
+    **dict.fromkeys(_REDIS_KINDS, Adapter(_open_redis, Capabilities(), tuple(_REDIS_OPTIONS), _check_redis, "redis")),
     "sqlite": Adapter(_open_sqlite, SqliteBroker.capabilities, ("durability", "patience"), _check_sqlite),
     "postgresql": Adapter(
         _open_postgres, Capabilities(transaction=True), _POSTGRES_OPTIONS, _check_postgres, "postgres"

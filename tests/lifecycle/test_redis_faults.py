@@ -148,7 +148,9 @@ def test_an_idle_worker_whose_connection_falls_silent_hears_of_jobs_again(fleet:
     proxy.freeze()
     time.sleep(0.5)
     proxy.thaw()
+    begun = time.monotonic()
     assert fleet.place.tasks.work.enqueue(2).result(timeout=60) == 2
+    assert time.monotonic() - begun < 20, "also the one who waits for the result hears again"
 
 
 def test_scripts_are_forgotten(fleet: Fleet, server: Server) -> None:

@@ -76,8 +76,9 @@ class Server:
 class Sentinel(Server):
     """One that watches a master called ``mymaster``, and lets a replica take over within seconds."""
 
-    def __init__(self, master: int) -> None:
+    def __init__(self, master: int, *more: str) -> None:
         self.master = master
+        self._more = more
         super().__init__()
 
     def start(self) -> None:
@@ -86,6 +87,7 @@ class Sentinel(Server):
             f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n"
             f"sentinel monitor mymaster 127.0.0.1 {self.master} 1\n"
             "sentinel down-after-milliseconds mymaster 1000\nsentinel failover-timeout mymaster 5000\n"
+            + "".join(f"{line}\n" for line in self._more)
         )
         self._process = subprocess.Popen([PROGRAM or "", str(config), "--sentinel"], stdout=subprocess.DEVNULL)
         wait_for(self.port)

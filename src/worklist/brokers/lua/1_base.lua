@@ -14,7 +14,8 @@ local INFINITE = math.huge
 local KEEP_UNRUN = @KEEP_UNRUN@ -- seconds for which a job is kept that ended without a worker to say for how long
 local RUNNING, SUCCEEDED, FAILED, CANCELLED, EXPIRED, QUEUED, WAITING = 2, 3, 4, 5, 6, 7, 8
 local STATE_NAMES = {[3] = "succeeded", [4] = "failed", [5] = "cancelled", [6] = "expired"}
-local LANE, GROUP, FOLLOWED, KEYED, WAITS, EXPIRES = 1, 2, 4, 8, 16, 32 -- flags of a job, and what it is tied to
+-- Flags of a job; the body of one that is renamed has another id in it.
+local LANE, GROUP, FOLLOWED, KEYED, WAITS, EXPIRES, RENAMED = 1, 2, 4, 8, 16, 32, 64
 local W = {} -- the functions
 
 local function has(flags, flag)

@@ -4,7 +4,7 @@
 function W.read_job(it)
   local rest = it[5]
   local job = {
-    id = it[1], queue = it[2], rank = it[3], due = it[4], rest = rest, replace = it[6], expected = it[7],
+    id = it[1], queue = it[2], rank = it[3], due = it[4], rest = rest, replace = it[6],
     flags = string.byte(rest, 1),
   }
   if job.flags ~= 0 then
@@ -194,14 +194,14 @@ end
 function W.rewrite(id, job, due)
   local was, old = W.job(id)
   W.take_out(id, old)
-  local header = job.header
+  local header = {unpack(job.header, 1, LIMITS)}
   for _, place in ipairs({IN_GROUP, AFTER, ANYWAY, TAKES, LIMITS}) do
     header[place] = old[place]
   end
   local flags = W.flags(was)
   local kept = (has(flags, GROUP) and GROUP or 0) + (has(flags, FOLLOWED) and FOLLOWED or 0)
     + (has(flags, WAITS) and WAITS or 0)
-  flags = kept + KEYED + (header[IN_LANE] and LANE or 0) + (header[LIFE] and EXPIRES or 0)
+  flags = kept + KEYED + RENAMED + (header[IN_LANE] and LANE or 0) + (header[LIFE] and EXPIRES or 0)
   local length = struct.unpack("<H", job.rest, 2)
   local packed = cmsgpack.pack(header)
   local rest = string.char(flags) .. struct.pack("<H", #packed) .. packed .. string.sub(job.rest, 4 + length)
@@ -322,10 +322,10 @@ end
 
 function W.lapse_job(id, number, worker, started)
   local stored, header = W.job(id)
-  if not stored or call("ZSCORE", of_queue("r", header[1]), id) ~= number then
+  if not stored or call("HGET", of_queue("r", header[1]), id) ~= number then
     return
   end
-  call("ZREM", of_queue("r", header[1]), id)
+  call("HDEL", of_queue("r", header[1]), id)
   local attempt, lost, errors = W.attempts(id)
   attempt, lost = attempt + 1, lost + 1
   if header[IN_LANE] then
@@ -403,13 +403,9 @@ function W.lease(worker, queues, limit, seconds)
   W.lapse()
   local seen, leased, all = {}, {}, {}
   local number
-  for _, queue in ipairs(queues) do
-    if not seen[queue] then
-      seen[queue] = true
-      W.promote(queue)
-    end
+  for _, queue in ipairs(call("HKEYS", P .. "queues")) do
+    W.promote(queue)
   end
-  seen = {}
   for _, queue in ipairs(queues) do
     if not seen[queue] and #all < limit and call("SISMEMBER", P .. "paused", queue) == 0 then
       seen[queue] = true
@@ -435,10 +431,10 @@ end
 function W.start(ids, queue, number, leased)
   local running = {}
   for _, id in ipairs(ids) do
-    running[#running + 1] = number
     running[#running + 1] = id
+    running[#running + 1] = number
   end
-  W.many("ZADD", of_queue("r", queue), running)
+  W.many("HSET", of_queue("r", queue), running)
   local stored = W.each("HMGET", P .. "j", ids)
   local attempts = call("EXISTS", P .. "a") == 1 and W.each("HMGET", P .. "a", ids) or {}
   local given = call("EXISTS", P .. "g") == 1 and W.each("HMGET", P .. "g", ids) or {}

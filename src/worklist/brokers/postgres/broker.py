@@ -18,6 +18,7 @@ import msgspec
 
 from ...core.bounds import within
 from ...core.codec import Codec
+from ...core.errors import BrokerError
 from ...core.job import FOREVER, KEEP_UNRUN, GroupId, Job, JobId, JobRecord
 from ...core.lane import LaneLimits
 from ...core.outcome import HAND_BACK, Cancel, Done, Fail, Retry, Snooze, lost_worker
@@ -95,7 +96,7 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
 
         return self._server.transact(at_its_time)
 
-    def _alone(self, work: Callable[[Session, float], T]) -> T:
+    def _alone(self, work: Callable[[Session, float], T], slow: bool = False) -> T:
         """Return what `work` returns, done in one transaction while no other such one is under way."""
 
         def when_free(db: Session) -> T:
@@ -104,7 +105,7 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
             db.execute("SELECT @.tell_1(%s::text[])", (_TOLD,))
             return done
 
-        return self._server.transact(when_free)
+        return self._server.transact(when_free, slow)
 
     # -- putting --------------------------------------------------------------------------------------------
 
@@ -387,13 +388,13 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         """Settle, then lease, in one transaction (see Broker.exchange)."""
         queues = [*dict.fromkeys(queues)]
         emptied = self._emptied(settlements)
-        leases = self._exchange_plain(settlements, emptied, worker, queues, limit, seconds)
+        entangled = any(it.lease.tied or it.followers for it in settlements)
+        leases = None if entangled else self._exchange_plain(settlements, emptied, worker, queues, limit, seconds)
         if leases is None:
 
             def work(db: Session, now: float) -> list[Lease]:
                 self._settle(db, settlements, now)
-                if emptied:
-                    db.execute(SQL["release"], (emptied,))
+                db.execute(SQL["release"], (emptied,))
                 return self._lease(db, worker, queues, limit, seconds, now) if limit > 0 else []
 
             leases = self._alone(work)
@@ -409,14 +410,32 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         limit: int,
         seconds: float,
     ) -> list[Lease] | None:
-        """Do it by one call where all that has ended is plain; None where there is more to it."""
-        done = _plain(settlements)
-        if done is None:
-            return None
-        places, numbers, results, keep = done
-        ended = (Integers(places), Integers(numbers), Blobs(results), keep, Integers(emptied))
-        values = (self._fixed(), *ended, worker, queues, max(limit, 0), seconds)
-        found = self._server.call(SQL["exchange"], values)
+        """Do it for jobs that are tied to nothing, by one call but for those that failed; None where more is to do."""
+        keep = settlements[0].keep if settlements else 0.0
+        done, dropped, others = [], [], []
+        for it in settlements:
+            if type(it.outcome) is not Done or it.keep != keep or it.logs or it.progress is not None:
+                others.append(it)
+            elif it.results == "all":
+                done.append(it)
+            else:
+                dropped.append(it)
+        if others:
+            self._transact(lambda db, now: self._settle(db, others, now))
+        keys = [(it.lease.key, it.lease.id) for it in (*done, *dropped) if it.lease.key is not None]
+        values = (
+            self._fixed(),
+            Integers([it.lease.token for it in done]),
+            Integers([it.lease.number for it in done]),
+            Blobs([it.outcome.result for it in done]),  # type: ignore[union-attr]
+            keep,
+            Integers([it.lease.token for it in dropped]),
+            Integers([it.lease.number for it in dropped]),
+            Texts([key for key, _ in keys]),
+            Texts([id for _, id in keys]),
+            Integers(emptied),
+        )
+        found = self._server.call(SQL["exchange"], (*values, worker, queues, max(limit, 0), seconds))
         if found and found[0][1] is None:
             return None
         return [
@@ -717,10 +736,17 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
 
     def wait(self, queues: Sequence[str], seconds: float) -> None:
         """Wait for work (see Broker.wait)."""
+        try:
+            self._wait(queues, seconds)
+        except BrokerError:
+            if not self._server.closed:  # else it was closed meanwhile
+                raise
+
+    def _wait(self, queues: Sequence[str], seconds: float) -> None:
         ear = self._ear()
         end = time.monotonic() + seconds
         ear.attend([ANYTHING, *map(sign_of, queues)])
-        while (left := min(end - time.monotonic(), self._due_in(queues))) > 0:
+        while not self._server.closed and (left := min(end - time.monotonic(), self._due_in(queues))) > 0:
             before = time.monotonic()
             if ear.wait(left) or time.monotonic() - before >= left:
                 return
@@ -762,7 +788,7 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
 
     def prune(self, limit: int) -> int:
         """Remove finished jobs whose time is over, and expire what waited too long."""
-        return self._alone(lambda db, now: self._prune(db, limit, now))
+        return self._alone(lambda db, now: self._prune(db, limit, now), slow=True)
 
     def _prune(self, db: Session, limit: int, now: float) -> int:
         late = db.execute(SQL["overdue"], {"now": now, "limit": limit}).fetchall()
@@ -825,32 +851,6 @@ class _Batch:
         self.again.append(place)
         if at_once and lane is not None:
             self.ready.add((lane, queue))
-
-
-def _plain(settlements: Sequence[Settlement]) -> tuple[list[int], list[int], list[bytes], float] | None:
-    """Return places, lease numbers and results of jobs that succeeded, and for how long all of them are kept.
-
-    None where one is tied to something, holds a key, has anything to tell, or is not kept like the others.
-    """
-    places, numbers, results = [], [], []
-    keep = settlements[0].keep if settlements else 0.0
-    for it in settlements:
-        lease, outcome = it.lease, it.outcome
-        if (
-            lease.tied
-            or lease.key is not None
-            or type(outcome) is not Done
-            or it.results != "all"
-            or it.keep != keep
-            or it.followers
-            or it.logs
-            or it.progress is not None
-        ):
-            return None
-        places.append(lease.token)
-        numbers.append(lease.number)
-        results.append(outcome.result)
-    return places, numbers, results, keep
 
 
 def _are_plain(jobs: Iterable[Job]) -> bool:

@@ -10,10 +10,8 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-
-import msgspec
 
 from ...core.codec import Codec
 from ...core.errors import BrokerError, GroupEnded
@@ -62,35 +60,18 @@ class RedisBroker(RedisInspector, RedisSchedules):
         """Add jobs (see Broker.put)."""
         if not jobs:
             return []
-        ids: list[JobId] = []
-        for some in _apart(jobs):
-            ids += self._put(some) or []
-        return ids
+        return self._put(jobs) or []
 
     def _put(self, jobs: Sequence[Job], **schedule: Any) -> list[JobId] | None:
-        """Add jobs of which no two replace the same one; None where the schedule that puts them has moved on."""
-        if not schedule and not any(map(records.flags_of, jobs)):
-            packed = [records.packed_job(job, self._codec) for job in jobs]
-            return _texts(self._call("put", {"plain": True, "jobs": packed}))
-        expected: Sequence[JobId | None] = [None] * len(jobs)
-        while True:
-            packed = [self._packed(job, holder) for job, holder in zip(jobs, expected, strict=True)]
-            try:
-                answer = self._call("put", {"jobs": packed, **schedule})
-            except BrokerError as error:
-                _refuse_ended(error)
-                raise
-            if answer is None:
-                return None
-            if answer[0] == b"put":
-                return _texts(answer[1])
-            expected = [None if id is None else id.decode() for id in answer[1]]
-
-    def _packed(self, job: Job, holder: JobId | None) -> list[Any]:
-        named = job if holder is None else msgspec.structs.replace(job, id=holder)
-        packed = records.packed_job(named, self._codec, holder)
-        packed[0] = job.id
-        return packed
+        """Add jobs; None where the schedule that puts them has moved on."""
+        packed = [records.packed_job(job, self._codec) for job in jobs]
+        plain = not schedule and not any(map(records.flags_of, jobs))
+        try:
+            ids = self._call("put", {"plain": plain, "jobs": packed, **schedule})
+        except BrokerError as error:
+            _refuse_ended(error)
+            raise
+        return None if ids is None else _texts(ids)
 
     # -- leasing and settling ---------------------------------------------------------------------------------
 
@@ -119,7 +100,7 @@ class RedisBroker(RedisInspector, RedisSchedules):
             "done": done, "others": others, "worker": worker, "queues": queues, "limit": limit, "seconds": seconds
         }  # fmt: skip
         number, flat = self._call("exchange", payload, again=limit <= 0)
-        return records.leases_of(int(number), flat) if number is not None else []
+        return records.leases_of(int(number), flat, self._codec) if number is not None else []
 
     def extend(self, worker: WorkerInfo, leases: Sequence[Lease], seconds: float) -> Extended:
         """Renew leases (see Broker.extend)."""
@@ -159,7 +140,7 @@ class RedisBroker(RedisInspector, RedisSchedules):
                 if due <= 0 or listener.hear(min(left, due)) or due <= left:
                     return
         finally:
-            listener.close()  # a busy worker has no ear for what is published
+            listener.hush()  # a busy worker has no ear for what is published
 
     def wait_change(self, seconds: float) -> None:
         """Wait until anything was written; the first call of a thread returns at once, and has begun to listen."""
@@ -200,20 +181,6 @@ class RedisBroker(RedisInspector, RedisSchedules):
         for listener in list(self._listeners):
             listener.end()
         self._server.close()
-
-
-def _apart(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
-    """Give jobs in pieces, so that no two of one piece may replace the same one; nearly always in one piece."""
-    piece: list[Job] = []
-    keys: set[str] = set()
-    for job in jobs:
-        if job.key is not None and job.key in keys and job.replace:
-            yield piece
-            piece, keys = [], set()
-        piece.append(job)
-        if job.key is not None:
-            keys.add(job.key)
-    yield piece
 
 
 def _texts(found: Sequence[bytes]) -> list[str]:
