@@ -1,3 +1,4 @@
+-- At hand: put_plain each many number_of wake tell
 -- Add jobs; of a schedule, only where that is still the one that was seen.
 local input = cmsgpack.unpack(ARGV[2])
 if input.plain then
