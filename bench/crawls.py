@@ -218,6 +218,7 @@ NOTES = (
         "The floor is a loop over asyncio with aiohttp, selectolax and a set of seen URLs. wrk shows what the server "
         "can do; it looks at no page."
     ),
+    "Scrapy's polite crawl is ended after 40 s, when it has shown its pace.",
     (
         "Early is a request that came less than 0.95 s after the one before to the same host; the server's clock and a "
         "machine whose two cores are busy account for some milliseconds."
@@ -232,6 +233,7 @@ NOTES_ZH = (
     "CPU 为爬虫进程自第一个请求起的用量；内存为其常驻内存峰值。",
     "调优的 Scrapy：关闭日志、cookie、重试、重定向、referer、统计与扩展，并在构建 Request 之前先查自己的集合。",
     "下限是 asyncio、aiohttp、selectolax 与一个已见 URL 集合组成的循环。wrk 显示服务器本身的上限，它不看页面内容。",
+    "Scrapy 的礼貌抓取在 40 秒后结束，此时其速度已经明确。",
     "过早指距同一主机上一个请求不足 0.95 秒；服务器时钟与两个核都忙时会有几毫秒误差。",
     "缺少与多出：Scrapy 的 CrawlSpider 有而该爬虫没有的条目 URL，或相反。",
 )

@@ -39,6 +39,7 @@ class ScrapyCrawler(Crawler):
             CONCURRENT_REQUESTS_PER_DOMAIN="1",
             DOWNLOAD_DELAY=str(self.options.delay),
             RANDOMIZE_DOWNLOAD_DELAY="False",
+            CLOSESPIDER_TIMEOUT="40",  # it has shown its pace by then
         )
 
     def docs(self) -> list[str]:

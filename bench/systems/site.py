@@ -7,6 +7,7 @@ crawl did is read from that log, so no crawler is trusted with its own figures.
 import contextlib
 import os
 import random
+import resource
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ WORDS = ("worker", "queue", "lease", "page", "crawl", "frontier", "polite", "hos
 CONFIG = """
 {user}
 worker_processes 1;
+worker_rlimit_nofile {files};
 daemon off;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
@@ -63,7 +65,7 @@ def serving(folder: Path) -> Iterator[None]:
     listen = "\n    ".join(f"listen {host}:{port} backlog=1024;" for host in hosts(HOSTS))
     user = "user root;" if os.getuid() == 0 else ""  # its worker has to read a folder that is this user's alone
     config = folder / "nginx.conf"
-    config.write_text(CONFIG.format(folder=folder, user=user, listen=listen, docs=DOCS))
+    config.write_text(CONFIG.format(folder=folder, user=user, listen=listen, docs=DOCS, files=_most_files()))
     command = [servers.program("nginx"), "-c", str(config), "-p", str(folder), "-e", str(folder / "error.log")]
     subprocess.run([*command, "-t"], check=True, capture_output=True)
     url = f"http://{servers.HOST}:{port}"
@@ -71,6 +73,13 @@ def serving(folder: Path) -> Iterator[None]:
         servers.until(lambda: servers.listens(port), process, "nginx", folder / "error.log")
         with servers.published(BENCH_SITE=url, BENCH_SITE_FOLDER=str(folder)):
             yield
+
+
+def _most_files() -> int:
+    """A thousand sockets listen and as many are open. The soft limit is raised, for the crawlers as well."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 def hosts(count: int) -> list[str]:

@@ -300,7 +300,7 @@ class MessageContract:
         broker.put([first])
         ours = lease_one(broker)
         assert nothing_comes(broker)
-        broker.settle([Settlement(ours, a_retry(2.0), followers=(unwanted,))])
+        broker.settle([Settlement(ours, a_retry(1.0), followers=(unwanted,))])
         assert nothing_comes(broker)
         broker.settle([Settlement(lease_one(broker), Done(), followers=(follower,))])
         assert lease_one(broker).id == follower.id

@@ -115,21 +115,25 @@ class RabbitBroker(Without):
         return Lease(message.id, message.tag, message.body, 1, 0, generation)
 
     def _lease_others(self, messages: Sequence[Message], generation: int, now: float) -> list[Lease]:
-        """Lease jobs with a history, but for those that have ended."""
+        """Lease jobs with a history, but for those that have ended, and those whose losses RabbitMQ does not count."""
         leases = []
+        uncounted: list[Message] = []
         ended: list[tuple[Message, JobRecord]] = []
         over = self._over([message.id for message in messages if message.redelivered or message.again])
         for message in messages:
             history = message.history = self._history(message, now)
             message.started = now
             state = self._end_of(message, history, over, now)
-            if state is None:
+            if state is not None:
+                ended.append((message, _record(message, state, history.attempt, now, errors=history.errors)))
+            elif _is_uncounted(message):
+                uncounted.append(message)
+            else:
                 attempt = history.attempt + 1
                 leases.append(Lease(message.id, message.tag, history.body, attempt, history.lost, generation))
-            else:
-                ended.append((message, _record(message, state, history.attempt, now, errors=history.errors)))
         if ended:
             self._end(ended, over)
+        self._put_again(uncounted)
         return leases
 
     def _history(self, message: Message, now: float) -> History:
@@ -187,9 +191,15 @@ class RabbitBroker(Without):
 
     def _put_back(self, messages: Sequence[Message]) -> None:
         """Have others take messages that nobody has leased here; RabbitMQ's own way would count as a lost worker."""
+        now = self._clock()
+        for message in messages:
+            message.history = self._history(message, now)
+        self._put_again(messages)
+
+    def _put_again(self, messages: Sequence[Message]) -> None:
+        """Publish messages with their history, and acknowledge them as they came."""
         if messages:
-            now = self._clock()
-            self._publish([self._again(message, self._history(message, now)) for message in messages])
+            self._publish([self._again(message, message.history) for message in messages])
             with self._consumer.lock:
                 self._consumer.done([message.tag for message in messages if message.tag in self._consumer.held])
 
@@ -342,8 +352,13 @@ def _properties(id: JobId, task: str, reply_to: str, time: float, wrapped: bool)
 
 def _deliveries(message: Message) -> int:
     """Return how many deliveries of a message ended without an acknowledgement."""
-    count = (message.headers or {}).get("x-delivery-count", 0)
+    count = (message.headers or {}).get("x-delivery-count")
     return count if isinstance(count, int) and message.redelivered else int(message.redelivered)
+
+
+def _is_uncounted(message: Message) -> bool:
+    """Return whether RabbitMQ tells only that there were such deliveries: classic queues do not count them."""
+    return message.redelivered and "x-delivery-count" not in (message.headers or {})
 
 
 def _is_kept(state: JobState, policy: ResultsPolicy) -> bool:

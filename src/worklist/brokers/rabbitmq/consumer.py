@@ -190,8 +190,9 @@ class Consumer:
         self._wakers.wake()
 
     def _have_cancel(self, tag: str) -> None:
-        """Hear that a queue was deleted. A channel that has seen its end does not get what comes to a new one of the
-        same name, so everything begins anew.
+        """Hear that a queue was deleted, and begin anew.
+
+        A channel that has seen its end may not get what comes to a new one of the same name.
         """
         if tag in self._consumers and self._connection is not None:
             self._connection.fail(f"the queue {self._consumers[tag][2]!r} was deleted")

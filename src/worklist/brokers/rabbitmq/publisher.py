@@ -126,10 +126,9 @@ class Publisher:
         """Return what has to be published once more: the server refused it, or its queue was gone."""
         if not self._returned and not self._refused:
             return []
-        _, topology = self._current()
         left = [it for it in parcels if it.id in self._returned and it.ours]
-        for parcel in left:
-            topology.forget(parcel.queue)
+        if left:
+            self.close()  # a channel that has known a queue may lose what it sends to a new one of the same name
         return left + self._refused
 
     def _refuse(self, parcel: Parcel) -> None:

@@ -83,11 +83,6 @@ class Topology:
         self._declared: set[str] = set()
         self._bound: set[str] = set()
 
-    def forget(self, name: str) -> None:
-        """Declare a queue anew when it is needed next: somebody has deleted it."""
-        self._declared.discard(name)
-        self._bound.discard(name)
-
     def declare(self, name: str, arguments: Mapping[str, Any] | None = None) -> None:
         """Make a queue, where it is not there: one for jobs, or one with other arguments."""
         if name not in self._declared:
