@@ -347,6 +347,38 @@ local function take(queue, limit)
   end
 end
 
+-- Lease as below; where this very call was made before, and its answer lost, answer it again.
+function W.lease_once(this, worker, queues, limit, seconds)
+  local number = call("HGET", P .. "calls", worker)
+  if number and call("HGET", lease_key(number), "call") == this then
+    return tonumber(number), W.leased_again(tonumber(number), now + seconds)
+  end
+  local leased
+  number, leased = W.lease(worker, queues, limit, seconds)
+  if number then
+    call("HSET", P .. "calls", worker, number)
+    call("HSET", lease_key(number), "call", this)
+  end
+  return number, leased
+end
+
+-- What a lease still holds, told as `lease` does.
+function W.leased_again(number, till)
+  call("ZADD", P .. "leases", till, number)
+  local leased = {}
+  for _, id in ipairs(cmsgpack.unpack(call("HGET", lease_key(number), "jobs"))) do
+    local stored, header = W.job(id)
+    if stored and call("HGET", of_queue("r", header[1]), id) == tostring(number) then
+      leased[#leased + 1] = id
+      leased[#leased + 1] = W.number_of(header[1])
+      leased[#leased + 1] = call("HGET", P .. "a", id)
+      leased[#leased + 1] = call("HGET", P .. "g", id)
+      leased[#leased + 1] = stored
+    end
+  end
+  return leased
+end
+
 -- Lease up to `limit` jobs; return the number of the lease, and five values for each job.
 function W.lease(worker, queues, limit, seconds)
   W.lapse()

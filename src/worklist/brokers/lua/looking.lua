@@ -173,6 +173,7 @@ function W.prune(limit)
   for _, id in ipairs(call("ZRANGEBYSCORE", P .. "workers", "-inf", now)) do
     call("ZREM", P .. "workers", id)
     call("HDEL", P .. "about", id)
+    call("HDEL", P .. "calls", id)
   end
   for _, key in ipairs(call("ZRANGEBYSCORE", P .. "kx", "-inf", now, "LIMIT", 0, limit)) do
     W.holder(key)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...core.codec import Codec
-from ...core.errors import BrokerError, GroupEnded
+from ...core.errors import BrokerError, BrokerUnavailable, GroupEnded
 from ...core.job import KEEP_UNRUN, Job, JobId, JobRecord
 from ...core.ports import Capabilities, Extended, Lease, Report, Settlement, WorkerInfo
 from . import records
@@ -48,6 +48,8 @@ class RedisBroker(RedisInspector, RedisSchedules):
         self._own_channel = f"{self._server.prefix}own:{secrets.token_hex(8)}"
         self._local = threading.local()
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
+        self._unanswered: dict[str, str] = {}
+        """By worker: the name of an exchange without an answer; the next one, of the same name, is given its leases."""
         self._wakes = itertools.count(1)
         self._woken = 0
 
@@ -100,7 +102,12 @@ class RedisBroker(RedisInspector, RedisSchedules):
         payload = {
             "done": done, "others": others, "worker": worker, "queues": queues, "limit": limit, "seconds": seconds
         }  # fmt: skip
-        number, flat = self._call("exchange", payload, again=limit <= 0)
+        payload["call"] = name = self._unanswered.pop(worker, None) or secrets.token_hex(8)
+        try:
+            number, flat = self._call("exchange", payload)
+        except BrokerUnavailable:
+            self._unanswered[worker] = name
+            raise
         return records.leases_of(int(number), flat, self._codec) if number is not None else []
 
     def extend(self, worker: WorkerInfo, leases: Sequence[Lease], seconds: float) -> Extended:
@@ -169,7 +176,8 @@ class RedisBroker(RedisInspector, RedisSchedules):
     def goodbye(self, worker: str) -> None:
         """Forget a worker."""
         self._server.command("ZREM", f"{self._server.prefix}workers", worker)
-        self._server.command("HDEL", f"{self._server.prefix}about", worker)
+        for kind in ("about", "calls"):
+            self._server.command("HDEL", f"{self._server.prefix}{kind}", worker)
 
     def prune(self, limit: int) -> int:
         """Remove finished jobs whose time is over, and expire what waited too long."""
