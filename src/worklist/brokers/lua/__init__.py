@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from importlib import resources
 from typing import NamedTuple
 
-PARTS = ("1_base", "2_keys", "3_lanes", "4_groups", "5_jobs", "6_settle", "7_looking")
+PARTS = ("base", "plain", "records", "keys", "lanes", "groups", "jobs", "settle", "looking")
+"""What scripts share. Each part may use what those before it define, and within functions also W's that come later."""
 _LATER = """local function make_others()
 {others}
 end

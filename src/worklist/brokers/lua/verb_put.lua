@@ -1,11 +1,5 @@
--- At hand: put_plain each many number_of wake tell
 -- Add jobs; of a schedule, only where that is still the one that was seen.
 local input = cmsgpack.unpack(ARGV[2])
-if input.plain then
-  local ids = W.put_plain(input.jobs)
-  W.tell()
-  return ids
-end
 local jobs = W.read_jobs(input.jobs)
 local refused = W.refuse_ended(jobs)
 if refused then

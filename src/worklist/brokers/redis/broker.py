@@ -67,9 +67,10 @@ class RedisBroker(RedisInspector, RedisSchedules):
     def _put(self, jobs: Sequence[Job], **schedule: Any) -> list[JobId] | None:
         """Add jobs; None where the schedule that puts them has moved on."""
         packed = [records.packed_job(job, self._codec) for job in jobs]
-        plain = not schedule and not any(map(records.flags_of, jobs))
+        if not schedule and not any(map(records.flags_of, jobs)):
+            return _texts(self._call("put_plain", packed))
         try:
-            ids = self._call("put", {"plain": plain, "jobs": packed, **schedule})
+            ids = self._call("put", {"jobs": packed, **schedule})
         except BrokerError as error:
             _refuse_ended(error)
             raise
