@@ -13,6 +13,7 @@ from importlib import resources
 from typing import NamedTuple
 
 PARTS = ("base", "plain", "records", "keys", "lanes", "groups", "jobs", "settle", "looking")
+"""What scripts share. Each part may use what those before it define, and within functions also W's that come later."""
 _LATER = """local function make_others()
 {others}
 end
