@@ -20,7 +20,7 @@ from parsel.csstranslator import HTMLTranslator
 from w3lib.html import strip_html5_whitespace
 from w3lib.url import canonicalize_url, safe_url_string
 
-from worklist.crawl.response import TextResponse
+from .response import TextResponse
 
 _Patterns = str | Pattern[str] | Iterable[str | Pattern[str]]
 
