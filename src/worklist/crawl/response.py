@@ -10,7 +10,7 @@ import codecs
 import json
 import mimetypes
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from re import Pattern
 from typing import Any, Self
 from urllib.parse import urljoin
@@ -25,8 +25,8 @@ from w3lib.encoding import (
 )
 from w3lib.html import get_base_url, strip_html5_whitespace
 
-from worklist.crawl.headers import Headers
-from worklist.crawl.request import Request
+from .headers import Headers
+from .request import Request
 
 _UNSET: Any = object()
 _HEAD = 4096  # characters in which <base href> is looked for
@@ -59,7 +59,7 @@ class Response:
         self,
         url: str,
         status: int = 200,
-        headers: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None = None,
+        headers: Any = None,
         body: bytes = b"",
         flags: Iterable[str] | None = None,
         request: Request | None = None,
@@ -198,7 +198,7 @@ class TextResponse(Response):
         self,
         url: str,
         status: int = 200,
-        headers: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None = None,
+        headers: Any = None,
         body: bytes | str = b"",
         flags: Iterable[str] | None = None,
         request: Request | None = None,
