@@ -97,7 +97,7 @@ class Headers:
         return bool(self._values)
 
     def __eq__(self, other: object) -> bool:
-        return self._values == (other if isinstance(other, Headers) else Headers(other))._values
+        return dict(self.items()) == dict((other if isinstance(other, Headers) else Headers(other)).items())
 
     __hash__ = None  # type: ignore[assignment]
 
