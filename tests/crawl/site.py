@@ -15,7 +15,8 @@ LINKS = 10
 
 def page(number: int, pages: int = PAGES) -> str:
     links = "".join(f'<a href="/page/{(number * 7 + k * 13 + 1) % pages}">{k}</a>' for k in range(LINKS))
-    return f"<html><head><title>Page {number}</title></head><body>{links}<a href='/page/{(number + 1) % pages}'>n</a></body></html>"
+    last = f"<a href='/page/{(number + 1) % pages}'>n</a>"
+    return f"<html><head><title>Page {number}</title></head><body>{links}{last}</body></html>"
 
 
 class Site:
@@ -68,7 +69,10 @@ class Site:
         get("/gzip", lambda _: respond(packed(gzip.compress(page(3).encode()), "gzip", "text/html")))
         get("/badgzip", lambda _: respond(packed(b"no gzip at all", "gzip", "text/html")))
         get("/large", lambda _: respond(web.Response(body=b"x" * 3_000_000)))
-        get("/badlinks", lambda _: html("<a href='http://[bad'>1</a><a href='javascript:x()'>2</a><a href='/page/1'>3</a>"))
+        get(
+            "/badlinks",
+            lambda _: html("<a href='http://[bad'>1</a><a href='javascript:x()'>2</a><a href='/page/1'>3</a>"),
+        )
         get("/setcookie", self.set_cookie)
         get("/echo", lambda r: respond(web.json_response({"headers": dict(r.headers), "cookies": dict(r.cookies)})))
         get("/calendar/{day}", lambda r: html(f"<a href='/calendar/{int(r.match_info['day']) + 1}'>next</a>"))

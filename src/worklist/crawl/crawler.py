@@ -16,14 +16,16 @@ from ..core.job import GroupId, new_group_id
 from .engine import Engine
 from .fingerprint import fingerprint
 from .frontier import Frontier
-from .settings import Settings
+from .settings import TABLE, Settings
 from .signals import SignalManager
 from .spider import Spider
 from .stats import StatsCollector
 
 logger = logging.getLogger("worklist.crawl")
+__all__ = ["TABLE", "Crawler", "crawl", "make_crawler", "run_crawl"]
 JOB_FOLDER = ".worklist"
-_RUNS = 50
+LEASE_OF_A_JOB, LEASE = 2.0, 15.0
+"""Seconds after which the pages of a process that was killed are due again: in a file of one's own, and elsewhere."""
 
 
 class Fingerprinter:
@@ -35,7 +37,10 @@ class Fingerprinter:
 
 
 class Crawler:
-    """One crawl of one spider. `url` says where its requests wait; `job` names it, so that it can be gone on with."""
+    """One crawl of one spider. `url` says where its requests wait; `job` names it, so that it can be gone on with.
+
+    `restart`: where the crawl of this name has ended, a new one begins. Without it nothing is left to do then.
+    """
 
     def __init__(
         self,
@@ -44,6 +49,7 @@ class Crawler:
         *,
         url: str | None = None,
         job: str | None = None,
+        restart: bool = False,
     ) -> None:
         if url is not None and job is not None and url.startswith("memory:"):
             raise ConfigError(f"job is {job!r}, but what lies in memory cannot be gone on with; leave out the url")
@@ -54,6 +60,7 @@ class Crawler:
         self.request_fingerprinter = Fingerprinter()
         self.url = url or (job_url(job) if job else "memory://")
         self.job = job
+        self.restart = restart
         self.crawl_id: str | None = None
         """Which crawl this is, where it can be gone on with; None: it lies in memory."""
         self.resumed = False
@@ -75,8 +82,9 @@ class Crawler:
         with Worklist(self.url) as app:
             app.environment.log_level = None
             group = self._group(app)
+            lease = LEASE_OF_A_JOB if self.job else LEASE
             queue = f"crawl-{self._name()}" if self.crawl_id else "crawl"
-            self.engine = Engine(self, app, Frontier(self.settings, self.spider, group, queue))
+            self.engine = Engine(self, app, Frontier(self.settings, self.spider, group, queue), lease)
             self.app = app
             begun = dt.datetime.now(dt.UTC)
             self.stats.set_value("start_time", begun)
@@ -93,17 +101,18 @@ class Crawler:
         return re.sub(r"[^A-Za-z0-9_.\-]", "-", Path(self.job).stem if self.job else self.spider.name)[:100]
 
     def _group(self, app: Worklist) -> GroupId:
-        """Return the group of this crawl: of those of its name the one that has not ended, else a new one."""
+        """Return the group of this crawl: the last one of its name, or a new one where there is none to go on with."""
         if not app.capabilities.durable:
             return new_group_id()
-        number = 0
-        while True:
-            ids = [f"gcrawl-{self._name()}-{n}" for n in range(number + 1, number + _RUNS + 1)]
-            for id, record in zip(ids, app.store.load_groups(ids), strict=True):
-                if record is None or record.ended is None:
-                    self.crawl_id, self.resumed = id, record is not None
-                    return id
-            number += _RUNS
+        number = 1
+        while (record := app.load_group(f"gcrawl-{self._name()}-{number}")) is not None:
+            following = app.load_group(f"gcrawl-{self._name()}-{number + 1}")
+            if following is None and (record.ended is None or not self.restart):
+                break
+            number += 1
+        self.resumed = record is not None
+        self.crawl_id = f"gcrawl-{self._name()}-{number}"
+        return self.crawl_id
 
 
 def job_url(job: str) -> str:
@@ -124,13 +133,14 @@ def make_crawler(
     job: str | None = None,
     settings: Mapping[str, Any] | None = None,
     output: str | Path | list[str] | None = None,
+    restart: bool = False,
 ) -> Crawler:
     """Return a crawler; `output` names files or tables for its items, whose endings say the format."""
     own = dict(settings or {})
     if output:
         names = output if isinstance(output, list) else [str(output)]
         own["FEEDS"] = {**{name: {} for name in names}, **own.get("FEEDS", {})}
-    return Crawler(spidercls, own, url=url, job=job)
+    return Crawler(spidercls, own, url=url, job=job, restart=restart)
 
 
 async def crawl(
@@ -140,14 +150,17 @@ async def crawl(
     job: str | None = None,
     settings: Mapping[str, Any] | None = None,
     output: str | Path | list[str] | None = None,
+    restart: bool = False,
     **arguments: Any,
 ) -> Crawler:
     """Crawl, on this event loop, until nothing is left to do; return the crawler, whose `stats` tell how it went.
 
     In memory; with `job` in a file, so that it can be gone on with after any end; with `url` in any broker, where
-    several processes share it. `arguments` are the spider's.
+    several processes share it; a crawl that has ended begins anew with `restart` alone.
+    `arguments` are the spider's.
     """
-    return await make_crawler(spidercls, url=url, job=job, settings=settings, output=output).crawl(**arguments)
+    crawler = make_crawler(spidercls, url=url, job=job, settings=settings, output=output, restart=restart)
+    return await crawler.crawl(**arguments)
 
 
 def run_crawl(spidercls: type[Spider], **options: Any) -> Crawler:

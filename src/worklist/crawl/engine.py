@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from .crawler import Crawler
 
 logger = logging.getLogger("worklist.crawl")
-LEASE = 5.0
-"""Seconds after which the pages of a process that was killed are due again."""
 _BATCH = 500
 _FLUSH_SECONDS = 0.02
 _LOOK_SECONDS = (0.02, 0.25)
@@ -52,7 +50,7 @@ _WORST_HOSTS = 2_000
 class Engine:
     """One process's share in a crawl."""
 
-    def __init__(self, crawler: Crawler, app: Worklist, frontier: Frontier) -> None:
+    def __init__(self, crawler: Crawler, app: Worklist, frontier: Frontier, lease: float) -> None:
         self.crawler = crawler
         self.spider = crawler.spider
         self.frontier = frontier
@@ -61,6 +59,7 @@ class Engine:
         self.latencies: dict[str, tuple[int, float]] = {}
         """By host: how many responses, and how many seconds they took together."""
         self._app = app
+        self._lease = lease
         self._stats = crawler.stats
         self._signals = crawler.signals
         self._concurrency = max(1, crawler.settings.getint("CONCURRENT_REQUESTS", 16))
@@ -95,7 +94,9 @@ class Engine:
         self._app.open_group(self.frontier.group)
         executor = LoopExecutor(self._concurrency, loop, lambda lane: self.frontier.rule(lane).concurrency)
         options = WorkerOptions(
-            queues=(self.frontier.queue,), lease=LEASE, grace=self.crawler.settings.getfloat("SHUTDOWN_GRACE", 10.0)
+            queues=(self.frontier.queue,),
+            lease=self._lease,
+            grace=self.crawler.settings.getfloat("SHUTDOWN_GRACE", 10.0),
         )
         self._app.task(name=TASK, queue=self.frontier.queue, retries=1_000_000, retry_on=(), results="failures")(
             self.fetch
@@ -357,7 +358,7 @@ class Engine:
     def _not_put(self, request: Request, error: Exception) -> None:
         self._stats.inc_value("spider_exceptions/count")
         self._stats.inc_value(f"spider_exceptions/{type(error).__name__}")
-        logger.error("the request for %s is not put: %s", request.url, error)
+        logger.warning("the request for %s is not put: %s", request.url, error)
 
     # -- items --------------------------------------------------------------------------------------------------
 

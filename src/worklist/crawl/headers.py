@@ -49,7 +49,7 @@ class Headers:
     def update(self, given: Any) -> None:
         """Set the headers of a mapping or of an iterable of pairs; in pairs, a name may occur several times."""
         if isinstance(given, Headers):
-            self._values.update({name: list(values) for name, values in given._values.items()})
+            self._values.update({name: list(values) for name, values in given.items()})
         elif isinstance(given, Mapping):
             for key, value in given.items():
                 self[key] = value

@@ -119,5 +119,5 @@ class MetaRefreshMiddleware(_Redirects):
         interval, url = get_meta_refresh(response.text, response.url, response.encoding, self._ignored)
         soon = interval is not None and interval < self._delay
         if soon and url and url.startswith("http") and url != request.url:
-                return self._redirected(request, url, "meta refresh", method="GET", body=b"")
+            return self._redirected(request, url, "meta refresh", method="GET", body=b"")
         return response

@@ -68,8 +68,10 @@ class RetryMiddleware:
         text = said.decode("latin-1").strip()
         if text.isdigit():
             return min(self._patience, float(text))
-        parsed = email.utils.parsedate_to_datetime(text) if text[:1].isalpha() and _is_date(text) else None
-        return min(self._patience, max(0.0, parsed.timestamp() - time.time())) if parsed else None
+        if not _is_date(text):
+            return None
+        wait: float = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+        return min(self._patience, max(0.0, wait))
 
 
 def _is_date(text: str) -> bool:
