@@ -266,7 +266,9 @@ ADAPTERS = {
     "memory": Adapter(_open_memory, MemoryBroker.capabilities),
     **dict.fromkeys(_REDIS_KINDS, Adapter(_open_redis, Capabilities(), _REDIS_OPTIONS, _check_redis, "redis")),
     "sqlite": Adapter(_open_sqlite, SqliteBroker.capabilities, ("durability", "patience"), _check_sqlite),
-    "postgresql": Adapter(_open_postgres, Capabilities(), _POSTGRES_OPTIONS, _check_postgres, "postgres"),
+    "postgresql": Adapter(
+        _open_postgres, Capabilities(transaction=True), _POSTGRES_OPTIONS, _check_postgres, "postgres"
+    ),
 }
 """From the scheme of a URL to what it opens."""
 

@@ -273,6 +273,12 @@ class Worklist:
             self._inline()
         return ids
 
+    def put_within(self, connection: Any, jobs: Sequence[Job]) -> list[JobId]:
+        """Put jobs in the transaction of a connection to the broker's database; they are there with its commit."""
+        store: Any = self.store
+        ids: list[JobId] = store.put_within(connection, jobs)
+        return ids
+
     async def aput(self, jobs: Sequence[Job]) -> list[JobId]:
         """Do what `put` does without blocking the event loop."""
         if self._inline is not None:

@@ -92,10 +92,13 @@ class Server:
         initdb = [programs / "initdb", "-D", self._data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale"]
         self._settings = {"max_connections": "100", "unix_socket_directories": str(self._folder), **settings}
         subprocess.run([*initdb, "--no-sync"], check=True, stdout=subprocess.DEVNULL, cwd="/", **self._as)
+        access = self._data / "pg_hba.conf"
+        access.write_text(f"host all locked 127.0.0.1/32 scram-sha-256\n{access.read_text()}")
         self.port = free_port()
         self.start()
         with psycopg.connect(self.url_of("postgres"), autocommit=True) as admin:
             admin.execute("CREATE DATABASE test")
+            admin.execute("CREATE ROLE locked LOGIN PASSWORD 'sesame'")  # the one who needs a password
 
     def url_of(self, database: str = "test", port: int | None = None) -> str:
         return f"postgresql://postgres@127.0.0.1:{port or self.port}/{database}"

@@ -7,6 +7,7 @@ screen (`render`) and turning every error into one sentence (`program`).
 from .beat_command import beat
 from .export_command import export
 from .job_commands import cancel, jobs, purge, retry
+from .migrate_command import migrate
 from .move_command import move_command
 from .plan_command import plan
 from .program import program as main
@@ -17,7 +18,8 @@ from .up_command import up
 from .worker_command import worker
 
 for _command in (
-    worker, beat, up, stop, export, status, jobs, retry, cancel, purge, pause, resume, schedules, move_command, plan,
+    worker, beat, up, stop, export, status, jobs, retry, cancel, purge, pause, resume, schedules, move_command, migrate,
+    plan,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from .awaiting import Watch
 from .job import GroupId, Job, JobId, JobRecord
@@ -49,6 +49,9 @@ class Client(Records, Protocol):
 
     def put(self, jobs: Sequence[Job]) -> list[JobId]:
         """Put jobs in the broker."""
+
+    def put_within(self, connection: Any, jobs: Sequence[Job]) -> list[JobId]:
+        """Put jobs in the transaction of a connection to the broker's database."""
 
     async def aput(self, jobs: Sequence[Job]) -> list[JobId]:
         """Put jobs from a coroutine."""

@@ -36,6 +36,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     group: bool = True
     """Groups, followers, and jobs that wait for others."""
     schedule: bool = True
+    transaction: bool = False
+    """Jobs can be put in a transaction of the caller's own, on a connection of the same database."""
 
 
 class Lease(msgspec.Struct, gc=False):
@@ -240,6 +242,16 @@ class Broker(Protocol):
 
     def close(self) -> None:
         """Give back connections and files."""
+
+
+class Transactions(Protocol):
+    """What a broker has whose capabilities name `transaction`."""
+
+    def put_within(self, connection: Any, jobs: Sequence[Job]) -> list[JobId]:
+        """Add jobs as `put` does, in the transaction that is under way on `connection`, and visible with its commit.
+
+        Raises ConfigError for a connection that is of another kind, or leads elsewhere.
+        """
 
 
 class Groups(Protocol):

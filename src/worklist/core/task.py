@@ -82,6 +82,7 @@ class CallSettings(TypedDict, total=False):
     keep_results: Duration
     redeliveries: int
     lane: LaneRule | None
+    connection: Any
 
 
 class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +109,8 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
     rate: float | None = None
     burst: int | None = None
     concurrency: int | None = None
+    connection: Any = None
+    """Of the caller's own, in whose transaction the jobs are put. No part of a job."""
     overrides: dict[str, Any] | None = None
     """The run-time options that a call changed; they travel with the job."""
 
@@ -252,6 +255,12 @@ def _backoff(value: Any, what: str) -> Any:
         raise ConfigError(f"{what}: {error}") from None
 
 
+def _connection(value: Any, what: str) -> Any:
+    if isinstance(value, str):
+        raise ConfigError(f"{what} is a string; expected an open connection, in whose transaction the jobs are put")
+    return value
+
+
 _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "queue": _queue,
     "priority": _priority,
@@ -268,6 +277,7 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "rate": rate,
     "burst": _positive,
     "concurrency": _positive,
+    "connection": _connection,
 }
 _PLAIN: dict[str, type] = {"replace": bool, "process": bool}
 
@@ -282,11 +292,12 @@ class Call(Generic[P, R]):
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
         """Put one call in its queue and return its handle. Raises ArgumentError, or BrokerError when it cannot."""
         job = self.job(args, kwargs)
-        ids = self._task.client.put((job,))
+        ids = self._put((job,))
         return JobHandle(ids[0], self._task.client, self._task.returns, self._options.results)
 
     async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
         """Do what `enqueue` does, from a coroutine; calls made at the same time travel together."""
+        self._refuse_connection("aenqueue()")
         ids = await self._task.client.aput((self.job(args, kwargs),))
         return self._handles(ids)[0]
 
@@ -299,8 +310,20 @@ class Call(Generic[P, R]):
         handles: list[JobHandle[R]] = []
         numbered = enumerate(calls)
         while chunk := [self._numbered_job(index, call) for index, call in itertools.islice(numbered, CHUNK)]:
-            handles += self._handles(self._task.client.put(chunk))
+            handles += self._handles(self._put(chunk))
         return handles
+
+    def _put(self, jobs: Sequence[Job]) -> list[JobId]:
+        if self._options.connection is None:
+            return self._task.client.put(jobs)
+        return self._task.client.put_within(self._options.connection, jobs)
+
+    def _refuse_connection(self, what: str) -> None:
+        if self._options.connection is not None:
+            raise ConfigError(
+                f"{self._task.name}.using(connection=...) goes with enqueue() and enqueue_many(), not with {what}; "
+                "put a job that starts the rest"
+            )
 
     def s(self, *args: Any, **kwargs: Any) -> Step[R]:
         """Return this call as a step of a workflow: after another step, its result becomes the first argument."""
@@ -328,6 +351,8 @@ class Call(Generic[P, R]):
     def job(self, args: Sequence[Any], kwargs: Mapping[str, Any], place: Place | None = None) -> Job:
         """Return the job that this call would put, without putting it; `place` is where it stands in a workflow."""
         options = self._options
+        if place is not None:
+            self._refuse_connection("workflows and groups")
         if options.replace and place is not None and place.after is not None:
             raise ConfigError(
                 f"{self._task.name}() is declared with replace=True, so as a step that waits for another one it could "
@@ -528,7 +553,9 @@ def _refuse_unsupported(options: TaskOptions, who: str, can: Capabilities) -> No
         "priority": options.priority != 0,
         "expires": options.expires is not None,
         "lane": options.lane is not None or options.limits is not None,
+        "transaction": options.connection is not None,
     }
     for name, wanted in asked.items():
         if wanted and not getattr(can, name):
-            raise ConfigError(f"{who}: this broker cannot do {name}; use a SQL or Redis URL for it")
+            urls = "a postgresql:// URL" if name == "transaction" else "a SQL or Redis URL"
+            raise ConfigError(f"{who}: this broker cannot do {name}; use {urls} for it")

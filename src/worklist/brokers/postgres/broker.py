@@ -41,12 +41,12 @@ from .inspector import PostgresInspector
 from .lanes import Left, PostgresLanes
 from .rows import QUEUED, SQL
 from .schedules import PostgresSchedules
-from .server import Place, PostgresServer, Session
+from .server import Place, PostgresServer, Session, savepoint
 from .waiting import ANYTHING, RESULTS, Ear, sign_of
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
-_PLACE, _ID, _QUEUE, _STATE, _LANE, _GROUP = 0, 1, 2, 4, 12, 13
+_PLACE, _ID, _QUEUE, _STATE, _BODY, _LANE, _GROUP = 0, 1, 2, 4, 10, 12, 13
 """Where these stand in the row of a job that is being put."""
 _TOLD = [ANYTHING, RESULTS]
 
@@ -54,7 +54,7 @@ _TOLD = [ANYTHING, RESULTS]
 class PostgresBroker(PostgresInspector, PostgresSchedules):
     """A Store on one PostgreSQL database. `clock` returns unix seconds; by default the clock of the server counts."""
 
-    capabilities = Capabilities()
+    capabilities = Capabilities(transaction=True)
 
     def __init__(self, place: Place, codec: Codec | None = None, *, clock: Callable[[], float] | None = None) -> None:
         self._codec = codec or Codec()
@@ -66,6 +66,16 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         self._ears = threading.local()
         self._all_ears: weakref.WeakSet[Ear] = weakref.WeakSet()  # a thread's ear ends with the thread
         self._ears_lock = threading.Lock()
+
+    # -- tables ---------------------------------------------------------------------------------------------------
+
+    def versions(self) -> tuple[int, int]:
+        """Return the version of the tables that are there, 0 for none, and the one that is wanted."""
+        return self._server.versions()
+
+    def migrate(self) -> None:
+        """Bring the tables up to date, as the first use does."""
+        self.now()
 
     # -- transactions -----------------------------------------------------------------------------------------
 
@@ -102,11 +112,20 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
             return []
         if any(job.ties is not None for job in jobs):
             return self._alone(lambda db, now: self._insert(db, jobs, now))
-        if any(job.key is not None for job in jobs):
+        if not _are_plain(jobs):
             return self._transact(lambda db, now: self._insert(db, jobs, now))
         if self._server.call(SQL["put"], self._columns(jobs, self._fixed()))[0][0] < len(jobs):
             self._transact(lambda db, now: self._insert(db, jobs, now))  # was put before, or its place is taken
         return [job.id for job in jobs]
+
+    def put_within(self, connection: Any, jobs: Sequence[Job]) -> list[JobId]:
+        """Add jobs in a transaction of the caller's own (see Transactions.put_within)."""
+        db = self._server.within(connection)
+        with self._server.clear_errors(), savepoint(db):
+            ((now, _),) = db.execute(SQL["begin_within"], (self._fixed(), self._server.channel, ANYTHING)).fetchall()
+            if _are_plain(jobs) and db.execute(SQL["put"], self._columns(jobs, now)).fetchall() == [(len(jobs),)]:
+                return [job.id for job in jobs]
+            return self._insert(db, jobs, now)
 
     def _columns(self, jobs: Sequence[Job], now: float | None) -> list[Any]:
         """Return what the function `put_1` takes."""
@@ -212,7 +231,7 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
             self._codec.encode(job),
             tied_of(job),
             ties.lane if ties is not None else None,
-            numbers[ties.group] if ties is not None and ties.group is not None else None,
+            numbers.get(ties.group) if ties is not None and ties.group is not None else None,
             None,
         )
 
@@ -283,7 +302,9 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         rows.take_out(db, [seq])
         db.execute(SQL["rewrite"], (queue, rank, task, enqueued, due, expires, body, lane, LANE * bool(lane), seq))
         rows.queue_up(db, [seq], now)
-        if lane is not None and due <= now:
+        if lane is not None and db.is_theirs:
+            self._lanes.announce(db, {(lane, queue): body})
+        elif lane is not None and due <= now:
             self._lanes.line_up(db, [(lane, queue)], now)
         db.execute(SQL["take_key"], (key, id, seq, held_until(job, now)))
         return job.id
@@ -292,14 +313,18 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
 
     def _prepare_ties(self, db: Session, jobs: Sequence[Job], now: float) -> dict[GroupId, int]:
         """See to the lanes and groups that jobs name; return the numbers of the groups."""
-        self._declare_lanes(db, jobs, now)
+        if not db.is_theirs:
+            self._declare_lanes(db, jobs, now)
         return self._groups_of(db, jobs, now)
 
     def _note_added(self, db: Session, added: Sequence[Row], now: float) -> None:
         """Tell their groups and lanes of new rows."""
         self._groups.join(db, Counter(row[_GROUP] for row in added if row[_GROUP] is not None))
-        ready = {(row[_LANE], row[_QUEUE]) for row in added if row[_LANE] is not None and _is_ready(row, now)}
-        self._lanes.line_up(db, ready, now)
+        in_lanes = [row for row in added if row[_LANE] is not None]
+        if db.is_theirs:
+            self._lanes.announce(db, {(row[_LANE], row[_QUEUE]): row[_BODY] for row in in_lanes})
+        else:
+            self._lanes.line_up(db, {(row[_LANE], row[_QUEUE]) for row in in_lanes if _is_ready(row, now)}, now)
 
     def _declare_lanes(self, db: Session, jobs: Sequence[Job], now: float) -> None:
         declared: dict[str, LaneLimits | None] = {}
@@ -420,6 +445,7 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
 
     def _do_chores(self, db: Session, now: float) -> tuple[set[str], bool]:
         """See to lapsed leases and to what has become due; return the paused queues, and whether there are lanes."""
+        self._lanes.welcome(db, now)
         ((lapsed, due, paused, lanes),) = db.execute(SQL["chores"], {"now": now}).fetchall()
         if lapsed:
             self._lapse(db, now)
@@ -800,6 +826,11 @@ def _plain(settlements: Sequence[Settlement]) -> tuple[list[int], list[int], lis
         numbers.append(lease.number)
         results.append(outcome.result)
     return places, numbers, results, keep
+
+
+def _are_plain(jobs: Iterable[Job]) -> bool:
+    """Return whether no job has a key, or is tied to anything."""
+    return all(job.key is None and job.ties is None for job in jobs)
 
 
 def _waits(job: Job) -> bool:

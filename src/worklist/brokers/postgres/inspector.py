@@ -259,11 +259,17 @@ class PostgresInspector:
 
     def lanes(self, names: Sequence[str] | None = None) -> list[Lane]:
         """Return lanes as they are now."""
+        self._welcome()
         if names is None:
             ready: dict[str, int] = dict(self._server.call(lanes.SQL["ready_in_lanes"]))
             return lanes.lanes_of(self._server.call(lanes.SQL["all_lanes"]), ready)
         ready = dict(self._server.call(lanes.SQL["ready_in_some_lanes"], ([*names],)))
         return lanes.lanes_of(self._server.call(lanes.SQL["some_lanes"], ([*names],)), ready)
+
+    def _welcome(self) -> None:
+        """See to the lanes of jobs that were put in transactions of the callers' own."""
+        if self._server.call(lanes.SQL["any_arrivals"])[0][0]:
+            self._alone(self._lanes.welcome)
 
     def change_lane(self, name: str, change: LaneChange) -> None:
         """Set limits, weight or pause of a lane."""
@@ -271,6 +277,7 @@ class PostgresInspector:
 
     def held_back(self, queues: Sequence[str]) -> bool:
         """Return whether only their lanes keep jobs from being leased (see Broker.held_back)."""
+        self._welcome()
         return bool(self._server.call(lanes.SQL["held_back"], {"queues": [*queues], "now": self._fixed()})[0][0])
 
 

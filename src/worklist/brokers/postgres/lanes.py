@@ -72,6 +72,24 @@ class PostgresLanes:
         names, queues = map(list, zip(*sorted(wanted), strict=True))
         db.execute(SQL["line_up"], (names, queues, [opens[name] for name in names]))
 
+    def announce(self, db: Session, bodies: Mapping[tuple[str, str], bytes]) -> None:
+        """Note lanes, each in a queue and with a job in it, that are to have a turn once a transaction is over.
+
+        It may stay open for long, so that it must not touch what others want to change.
+        """
+        if bodies:
+            limits = [self._limits_in(body) for body in bodies.values()]
+            facts = zip(*[(it.rate, it.burst, it.concurrency) for it in limits], strict=True)
+            db.execute(SQL["announce"], (*map(list, zip(*bodies, strict=True)), *map(list, facts)))
+
+    def welcome(self, db: Session, now: float) -> None:
+        """Give a turn to the lanes that have been announced."""
+        found = db.execute(SQL["welcome"]).fetchall()
+        if found:
+            declared = {lane: LaneLimits(rate, burst, concurrency) for lane, _, rate, burst, concurrency in found}
+            self.declare(db, {lane: None if it == LaneLimits() else it for lane, it in declared.items()}, now)
+            self.line_up(db, {(lane, queue) for lane, queue, *_ in found}, now)
+
     def _make_again(self, db: Session, name: str) -> Lane:
         """Return a lane that was dropped while it was idle, as the first of its jobs declares it."""
         row = db.execute(SQL["any_ready"], (name,)).fetchone()

@@ -66,8 +66,12 @@ def migrate(connection: "psycopg.Connection[Any]", name: str, where: str) -> tup
         found = version(connection, name, where)
         for step in range(found + 1, SCHEMA_VERSION + 1):
             if step == 1:
-                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(name)}")
-                connection.execute(f"CREATE TABLE {quoted(name)}.worklist_version (version integer NOT NULL)")
+                if connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (name,)).fetchone() is None:
+                    connection.execute(f"CREATE SCHEMA {quoted(name)}")
+                connection.execute(
+                    f"CREATE TABLE {quoted(name)}.worklist_version (version integer NOT NULL, "
+                    "place text NOT NULL DEFAULT md5(random()::text || clock_timestamp()::text))"
+                )
                 connection.execute(f"INSERT INTO {quoted(name)}.worklist_version VALUES (0)")  # noqa: S608
             connection.execute(_script(step, name))
         if found < SCHEMA_VERSION:

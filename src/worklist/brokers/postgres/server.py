@@ -9,6 +9,7 @@ import os
 import random
 import threading
 import time
+import weakref
 import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -17,7 +18,7 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from ...core.errors import BrokerError, BrokerUnavailable, ConfigError, ReadOnlyStore, StoreFull
-from . import schema
+from . import schema, theirs
 
 T = TypeVar("T")
 Values = Sequence[Any] | Mapping[str, Any]
@@ -68,8 +69,10 @@ class Place(NamedTuple):
 class Session:
     """What statements are run by: a connection, and the schema that ``@.`` in a statement stands for."""
 
-    def __init__(self, connection: "psycopg.Connection[Any]", tables: str) -> None:
+    def __init__(self, connection: "psycopg.Connection[Any]", tables: str, is_theirs: bool = False) -> None:
         self.connection = connection
+        self.is_theirs = is_theirs
+        """Whether the transaction is the caller's own, so that it may stay open for long."""
         self._tables = tables
         self._known = _statements_of.setdefault(tables, {})
 
@@ -80,6 +83,25 @@ class Session:
             text = self._known[statement] = statement.replace("@.", f"{self._tables}.")
         cursor = psycopg.Cursor(self.connection, row_factory=tuple_row)
         return cursor.execute(text, values, binary=True)
+
+
+@contextlib.contextmanager
+def savepoint(db: Session) -> Iterator[None]:
+    """Do something wholly or not at all inside a transaction that goes on, and begins where there is none."""
+    connection = db.connection
+    if connection.autocommit and not connection.info.transaction_status:
+        with connection.transaction():
+            yield
+        return
+    db.execute("SAVEPOINT worklist")
+    try:
+        yield
+    except BaseException:
+        if not (connection.closed or connection.broken):
+            with contextlib.suppress(psycopg.Error):
+                db.execute("ROLLBACK TO SAVEPOINT worklist")
+        raise
+    db.execute("RELEASE SAVEPOINT worklist")
 
 
 _statements_of: dict[str, dict[str, str]] = {}
@@ -118,6 +140,7 @@ class PostgresServer:
         """The number of the lock that changes take which have to be alone."""
         self.signs_lock = self.lock - (1 << 31)
         self.channel = f"worklist_{place.schema}"
+        self._checked: weakref.WeakSet[psycopg.Connection[Any]] = weakref.WeakSet()
         self.pooled: bool | None = place.pooled
         self._forget_connections()
         _servers.append(self)
@@ -155,6 +178,11 @@ class PostgresServer:
         if self.pooled:
             connection.prepare_threshold = None
         return connection
+
+    def versions(self) -> tuple[int, int]:
+        """Return the version of the tables that are there, 0 for none, and the one that is wanted."""
+        with contextlib.closing(self.connect()) as connection, self.clear_errors():
+            return schema.version(connection, self.place.schema, str(self.place)), schema.SCHEMA_VERSION
 
     def find_pooler(self) -> None:
         """Find out whether a pooler stands between."""
@@ -253,6 +281,19 @@ class PostgresServer:
                     time.sleep(random.uniform(0, 0.005 * 2**tries))  # noqa: S311
             except psycopg.Error as error:
                 raise self.translate(error) from error
+
+    def within(self, connection: Any) -> Session:
+        """Return a session in the transaction of a connection of the caller's. Raises ConfigError for another place."""
+        self._prepare()
+        found = theirs.unwrap(connection)
+        if found not in self._checked:
+            with self.clear_errors():
+                theirs.check_place(found, self.place.schema, self._place_id(), str(self.place))
+            self._checked.add(found)
+        return Session(found, self.tables, is_theirs=True)
+
+    def _place_id(self) -> str:
+        return str(self.call("SELECT place FROM @.worklist_version")[0][0])
 
     # -- errors -----------------------------------------------------------------------------------------------
 

@@ -20,6 +20,16 @@ SELECT it.lane, it.queue, coalesce((SELECT turn FROM @.rounds WHERE rounds.queue
 FROM unnest(%s::text[], %s::text[], %s::float8[]) AS it (lane, queue, opens) ORDER BY it.lane, it.queue
 ON CONFLICT DO NOTHING
 
+-- name: announce
+INSERT INTO @.arrivals (lane, queue, rate, burst, concurrency)
+SELECT * FROM unnest(%s::text[], %s::text[], %s::float8[], %s::integer[], %s::integer[])
+
+-- name: any_arrivals
+SELECT EXISTS (SELECT 1 FROM @.arrivals)
+
+-- name: welcome
+DELETE FROM @.arrivals RETURNING lane, queue, rate, burst, concurrency
+
 -- name: any_ready
 SELECT body FROM @.jobs WHERE seq = (SELECT seq FROM @.ready WHERE lane = %s LIMIT 1)
 

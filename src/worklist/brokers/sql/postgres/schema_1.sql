@@ -116,6 +116,16 @@ CREATE TABLE @.turns (
 CREATE INDEX turns_open ON @.turns (queue, turn, lane) WHERE opens = 0;
 CREATE INDEX turns_closed ON @.turns (opens) WHERE opens > 0;
 
+-- Lanes, each in a queue, of jobs that were put in transactions of the callers' own: whoever leases next gives them a
+-- turn. Such a transaction may stay open for long, and here it keeps nobody waiting.
+CREATE TABLE @.arrivals (
+    lane        text COLLATE "C" NOT NULL,
+    queue       text COLLATE "C" NOT NULL,
+    rate        float8,
+    burst       integer NOT NULL,
+    concurrency integer
+);
+
 -- Where the turns of a queue stand, and when those jobs are served that are in no lane.
 CREATE TABLE @.rounds (
     queue text COLLATE "C" PRIMARY KEY,
@@ -220,6 +230,7 @@ BEGIN
     IF wanted > 0 THEN
         IF EXISTS (SELECT 1 FROM @.leases WHERE until <= moment)
            OR EXISTS (SELECT 1 FROM @.delayed WHERE due <= moment)
+           OR EXISTS (SELECT 1 FROM @.arrivals)
            OR EXISTS (SELECT 1 FROM @.turns WHERE opens > 0 AND opens <= moment)
            OR EXISTS (SELECT 1 FROM @.turns WHERE queue = ANY (queues) AND opens = 0) THEN
             RETURN QUERY SELECT NULL::text, NULL::bigint, NULL::bytea, 0, 0, 0::bigint, 0::smallint, NULL::text,

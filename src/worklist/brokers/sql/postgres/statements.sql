@@ -5,6 +5,10 @@ SELECT coalesce(%s, extract(epoch FROM clock_timestamp())::float8)
 -- The moment, once no other transaction is under way that changes what jobs are tied to.
 SELECT pg_advisory_xact_lock(%s), coalesce(%s, extract(epoch FROM clock_timestamp())::float8)
 
+-- name: begin_within
+-- The moment, in a transaction of somebody's own. Who waits is told with its commit, however late that is.
+SELECT coalesce(%s, extract(epoch FROM clock_timestamp())::float8), pg_notify(%s, %s)
+
 -- name: put
 SELECT @.put_1(%s, %s::bigint[], %s::text[], %s::text[], %s::integer[], %s::text[], %s::float8[], %s::float8[],
                %s::float8[], %s::bytea[])
@@ -225,6 +229,7 @@ SELECT info FROM @.workers WHERE until > coalesce(%s, extract(epoch FROM clock_t
 SELECT EXISTS (SELECT 1 FROM unnest(%(queues)s::text[]) AS it (queue)
                WHERE NOT EXISTS (SELECT 1 FROM @.paused WHERE paused.queue = it.queue)
                AND (EXISTS (SELECT 1 FROM @.ready WHERE ready.queue = it.queue AND ready.lane = '')
+                    OR EXISTS (SELECT 1 FROM @.arrivals WHERE arrivals.queue = it.queue)
                     OR EXISTS (SELECT 1 FROM @.turns WHERE turns.queue = it.queue AND opens = 0))),
        least((SELECT min(due) FROM @.delayed), (SELECT min(until) FROM @.leases),
              (SELECT min(opens) FROM @.turns WHERE opens > 0))
