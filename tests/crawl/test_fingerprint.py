@@ -8,7 +8,26 @@ from worklist.crawl.fingerprint import canonical, fingerprint, safe
 from worklist.crawl.headers import Headers
 from worklist.crawl.request import FormRequest, JsonRequest, Request, request_from_dict
 
-PARTS = ["http://", "https://", "a", "B", "x.org", "/", ".", "..", "?", "&", "=", "#", "%20", "%7e", "+", " ", "é", ":80"]
+PARTS = [
+    "http://",
+    "https://",
+    "a",
+    "B",
+    "x.org",
+    "/",
+    ".",
+    "..",
+    "?",
+    "&",
+    "=",
+    "#",
+    "%20",
+    "%7e",
+    "+",
+    " ",
+    "é",
+    ":80",
+]
 PARTS += ["-", "_", "~", "q=1", "z", "//", "@", ";", "1"]
 urls = st.lists(st.sampled_from(PARTS), max_size=9).map(lambda parts: "http://x.org/" + "".join(parts))
 hosts = st.lists(st.sampled_from(PARTS), max_size=9).map(lambda parts: "http://" + "".join(parts))

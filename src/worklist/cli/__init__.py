@@ -10,6 +10,7 @@ from .export_command import export
 from .job_commands import cancel, jobs, purge, retry
 from .migrate_command import migrate
 from .move_command import move_command
+from .page_commands import check, fetch, parse, shell, view
 from .plan_command import plan
 from .program import program as main
 from .queue_commands import pause, resume, status
@@ -20,7 +21,7 @@ from .worker_command import worker
 
 for _command in (
     worker, beat, up, stop, export, status, jobs, retry, cancel, purge, pause, resume, schedules, move_command, migrate,
-    plan, crawl,
+    plan, crawl, shell, fetch, view, parse, check,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -101,7 +101,7 @@ class CrawlSpider(Spider):
     ) -> AsyncIterator[Any]:
         """Call back, then follow the links of the page."""
         if callback:
-            for each in self.process_results(response, await _all_of(callback(response, **cb_kwargs))):
+            for each in self.process_results(response, await all_of(callback(response, **cb_kwargs))):
                 yield each
         if follow:
             for request in self._requests_to_follow(response):
@@ -133,10 +133,10 @@ class CrawlSpider(Spider):
 
     async def _errback(self, failure: Any) -> Any:
         rule = self._rules[failure.request.meta["rule"]]
-        return await _all_of(rule.errback(failure)) if callable(rule.errback) else []
+        return await all_of(rule.errback(failure)) if callable(rule.errback) else []
 
 
-async def _all_of(result: Any) -> list[Any]:
+async def all_of(result: Any) -> list[Any]:
     """Gather what a callback of any kind gives: nothing, one thing, an iterable, a coroutine, an async generator."""
     if inspect.isawaitable(result):
         result = await result
@@ -274,7 +274,7 @@ class XMLFeedSpider(Spider):
         """Handle a document."""
         response = self.adapt_response(response)
         for node in self._nodes(response):
-            for each in self.process_results(response, await _all_of(self.parse_node(response, node))):
+            for each in self.process_results(response, await all_of(self.parse_node(response, node))):
                 yield each
 
     def _nodes(self, response: Response) -> Iterable[Selector]:
@@ -319,7 +319,7 @@ class CSVFeedSpider(Spider):
         """Handle a document."""
         response = self.adapt_response(response)
         for row in self._rows(response):
-            for each in self.process_results(response, await _all_of(self.parse_row(response, row))):
+            for each in self.process_results(response, await all_of(self.parse_row(response, row))):
                 yield each
 
     def _rows(self, response: Response) -> Iterator[dict[str, str]]:

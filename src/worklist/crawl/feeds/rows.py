@@ -42,6 +42,11 @@ def _serialized(adapter: ItemAdapter, name: str) -> Any:
     return serializer(value) if serializer else value
 
 
+def plain_row(item: Any) -> Any:
+    """Give an item as JSON would have it."""
+    return msgspec.json.decode(encode_json(_row(item, {})))
+
+
 def plain(value: Any) -> Any:
     """Give what JSON knows for what it does not: nested items as dicts, the rest by its text."""
     if ItemAdapter.is_item(value):
