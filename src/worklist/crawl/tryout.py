@@ -50,7 +50,7 @@ class Tryout:
         self.stats = StatsCollector()
         self.signals = SignalManager()
         self.engine = self
-        self.spider = kind.from_crawler(cast(Crawler, self), **dict(arguments or {}))
+        self.spider = kind.from_crawler(cast("Crawler", self), **dict(arguments or {}))
         self._downloader = Downloader(self.settings)
         self._chain = DownloaderChain(components(self, "DOWNLOADER_MIDDLEWARES"), self.spider, self.download_raw)
 
