@@ -5,10 +5,12 @@ screen (`render`) and turning every error into one sentence (`program`).
 """
 
 from .beat_command import beat
+from .crawl_command import crawl
 from .export_command import export
 from .job_commands import cancel, jobs, purge, retry
 from .migrate_command import migrate
 from .move_command import move_command
+from .page_commands import check, fetch, parse, shell, view
 from .plan_command import plan
 from .program import program as main
 from .queue_commands import pause, resume, status
@@ -19,7 +21,7 @@ from .worker_command import worker
 
 for _command in (
     worker, beat, up, stop, export, status, jobs, retry, cancel, purge, pause, resume, schedules, move_command, migrate,
-    plan,
+    plan, crawl, shell, fetch, view, parse, check,
 ):  # fmt: skip
     main.add_command(_command)
 
