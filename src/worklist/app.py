@@ -538,6 +538,11 @@ class Worklist:
                 "app.make_worker() in a thread"
             )
         file = self.place.file
+        if file is None and self.capabilities.durable:
+            raise ConfigError(
+                f"start_worker is for the jobs of a file; those of {self.place.scheme}:// are served by "
+                "`worklist worker MODULE:APP`, anywhere"
+            )
         if file is None:
             raise ConfigError(
                 f"the jobs of {self.place.scheme}:// live in the process that puts them, where no other can see them; "

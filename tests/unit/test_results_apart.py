@@ -1,9 +1,12 @@
 """Results kept apart from the broker, and RabbitMQ's URLs: what is refused, and with what words."""
 
+import socket
 import sys
+import threading
 from typing import Any
 
 import pytest
+from pamqp import commands, frame
 
 from tests.servers.mongodb import Mongod, locked_mongod  # noqa: F401 - a fixture
 from tests.servers.ports import free_port
@@ -100,6 +103,24 @@ def test_a_missing_driver_is_named(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=rf'needs the package {package}.*pip install "worklist\[{extra}\]"'):
         Worklist(url, results=results).store  # noqa: B018 - it opens
+
+
+def test_a_server_that_is_too_old_says_which_is_needed() -> None:
+    about = commands.Connection.Start(server_properties={"version": "3.8.14"}, mechanisms="PLAIN", locales="en_US")
+    with socket.create_server(("127.0.0.1", 0)) as old:
+
+        def greet() -> None:
+            client, _ = old.accept()
+            with client:
+                client.sendall(frame.marshal(about, 0))
+                client.recv(100)
+
+        greeting = threading.Thread(target=greet)
+        greeting.start()
+        app = Worklist(f"amqp://127.0.0.1:{old.getsockname()[1]}")
+        with pytest.raises(BrokerError, match=r"is version 3\.8\.14; 3\.10 or newer is needed"):
+            app.task(print_it).enqueue()
+        greeting.join()
 
 
 def test_mongodb_says_in_one_sentence_what_is_wrong(locked_mongod: tuple[Mongod, str]) -> None:  # noqa: F811

@@ -20,6 +20,8 @@ from ...core.errors import BrokerError, BrokerUnavailable
 from . import frames
 from .frames import CHANNEL, Message, Reader
 
+MIN_VERSION = (3, 10)
+"""Of RabbitMQ: the first whose quorum queues have timers."""
 READ_BYTES = 1 << 18
 FRAME_BYTES = 131072
 """The largest frame that we take."""
@@ -73,7 +75,6 @@ class Connection:
         self.on_cancel: Callable[[str], object] = forget
         self.blocked = ""
         """Why the server takes no messages for now; empty where it does."""
-        self.version: tuple[int, ...] = ()
         self._replies: deque[Any] = deque()
         self._asking = False
         self._reader = Reader(self._have_message, self._have_method)
@@ -100,7 +101,7 @@ class Connection:
         address = self.address
         self._write(b"AMQP\x00\x00\x09\x01")
         start = self.expect(commands.Connection.Start)
-        self.version = _version(start.server_properties or {})
+        self._check_version(_version(start.server_properties or {}))
         capabilities = {
             "publisher_confirms": True,
             "basic.nack": True,
@@ -120,6 +121,13 @@ class Connection:
         self._write(frame.marshal(commands.Connection.Open(address.vhost), 0))
         self.expect(commands.Connection.OpenOk)
         self.open_channel()
+
+    def _check_version(self, version: tuple[int, ...]) -> None:
+        if version and version < MIN_VERSION:
+            raise BrokerError(
+                f"{self.address} is version {'.'.join(map(str, version))}; "
+                f"{'.'.join(map(str, MIN_VERSION))} or newer is needed"
+            )
 
     def open_channel(self) -> None:
         """Open the channel, at first or after the server has closed it."""

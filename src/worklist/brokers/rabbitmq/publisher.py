@@ -22,6 +22,9 @@ WINDOW = 2000
 """How many messages are published before confirms are waited for."""
 _PAUSE = 0.1
 """Seconds between attempts to connect."""
+_GONE_SECONDS = 0.5
+"""A queue that is gone is made anew after this: until its consumers have heard of its end, they would be taken for
+those of the new one, and get nothing."""
 _ATTEMPTS = 3
 """How often a message is published whose queue is gone, or that the server refuses."""
 
@@ -129,6 +132,7 @@ class Publisher:
         left = [it for it in parcels if it.id in self._returned and it.ours]
         if left:
             self.close()  # a channel that has known a queue may lose what it sends to a new one of the same name
+            time.sleep(_GONE_SECONDS)
         return left + self._refused
 
     def _refuse(self, parcel: Parcel) -> None:

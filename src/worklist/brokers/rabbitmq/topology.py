@@ -24,7 +24,6 @@ LEVELS = 32
 """The longest delay is 2^32 ticks, nearly seven years."""
 BANDS = ("high", "", "low")
 """A queue for priorities above 0, one for 0, one for those below, in the order in which they are served."""
-MIN_VERSION = (3, 10)
 _MAX_NAME = 170
 _NEVER = 1_000_000
 """As a limit of deliveries: how often a job may die with its worker is its own option, and RabbitMQ 4 has a default
