@@ -5,6 +5,7 @@ screen (`render`) and turning every error into one sentence (`program`).
 """
 
 from .beat_command import beat
+from .crawl_command import crawl
 from .export_command import export
 from .job_commands import cancel, jobs, purge, retry
 from .migrate_command import migrate
@@ -20,7 +21,8 @@ from .worker_command import worker
 
 for _command in (
     worker, beat, up, stop, export, status, jobs, retry, cancel, purge, pause, resume, schedules, move_command, migrate,
-    plan, shell, fetch, view, parse, check,
+    plan, crawl,
+    shell, fetch, view, parse, check,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -359,6 +359,11 @@ class CurrentJob:
         return self._execution.lease.attempt
 
     @property
+    def failures(self) -> int:
+        """How many of the attempts before this one ended with a failure, the death of a worker not counted."""
+        return self._execution.lease.attempt - 1 - self._execution.lease.lost
+
+    @property
     def scheduled(self) -> dt.datetime | None:
         """The moment for which it was meant, in UTC: the fire time of its schedule, or its `eta`; else None."""
         eta = self._execution.job.eta if self._execution.job else None
@@ -389,6 +394,10 @@ class CurrentJob:
         step, chain or group; returns the handle. The job of a key that is held then is not added.
         """
         return _follow(self._execution, what, args, kwargs, None)
+
+    def put_jobs(self, jobs: Sequence[Job]) -> None:
+        """Do what `put` does, for jobs that were made already."""
+        self._execution.followers = [*(self._execution.followers or ()), *jobs]
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """Tell how far the job has come. Cheap: it is written down about once a second."""

@@ -49,7 +49,7 @@ class Headers:
     def update(self, given: Any) -> None:
         """Set the headers of a mapping or of an iterable of pairs; in pairs, a name may occur several times."""
         if isinstance(given, Headers):
-            self._values.update({name: list(values) for name, values in given._values.items()})
+            self._values.update({name: list(values) for name, values in given.items()})
         elif isinstance(given, Mapping):
             for key, value in given.items():
                 self[key] = value
@@ -97,7 +97,7 @@ class Headers:
         return bool(self._values)
 
     def __eq__(self, other: object) -> bool:
-        return self._values == (other if isinstance(other, Headers) else Headers(other))._values
+        return dict(self.items()) == dict((other if isinstance(other, Headers) else Headers(other)).items())
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -1,0 +1,162 @@
+"""The HTTP client: one request, one response. aiohttp carries it (docs/decisions/0016).
+
+It knows neither queue nor spider. Limits are kept while the body arrives, so that nothing large is held in memory;
+`meta["download_to"]` names a file for the body to go to instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import ssl
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yarl
+
+from .decompression import ACCEPTED, unpack
+from .exceptions import BodyTooLarge, DownloadError, DownloadTimeout, NotSupported
+from .fingerprint import is_canonical
+from .headers import Headers
+from .request import Request
+from .response import Response, response_for
+from .settings import Settings
+
+_PIECE = 1 << 16
+
+
+class Downloader:
+    """Makes requests, with one pool of connections."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._timeout = settings.getfloat("DOWNLOAD_TIMEOUT", 180.0)
+        self._most = settings.getint("DOWNLOAD_MAXSIZE")
+        self._unpack = settings.getbool("COMPRESSION_ENABLED", True)
+        self._verify = settings.getbool("DOWNLOAD_VERIFY_CERTIFICATES", True)
+        self._dns_cache = settings.getbool("DNSCACHE_ENABLED", True)
+        self._connect = settings.getfloat("DNS_TIMEOUT", 60.0)
+        self._per_host = settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN", 8)
+        self._session: aiohttp.ClientSession | None = None
+        self.bytes = 0
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            verify: ssl.SSLContext | bool = True if self._verify else False  # noqa: SIM210
+            connector = aiohttp.TCPConnector(
+                limit=0, use_dns_cache=self._dns_cache, ttl_dns_cache=300, ssl=verify, enable_cleanup_closed=False
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                timeout=aiohttp.ClientTimeout(total=None),
+                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+                max_field_size=1 << 16,
+                max_line_size=1 << 16,
+            )
+        return self._session
+
+    async def fetch(self, request: Request) -> Response:
+        """Make one request. Raises DownloadError, of which DownloadTimeout and BodyTooLarge are kinds."""
+        if not request.url.startswith(("http://", "https://")):
+            raise NotSupported(f"{request.url} is no URL of http or https")
+        meta = request.meta
+        limit = float(meta.get("download_timeout") or self._timeout)
+        begun = time.perf_counter()
+        try:
+            async with asyncio.timeout(limit or None):
+                response = await self._exchange(request, meta)
+        except TimeoutError:
+            raise DownloadTimeout(f"{request.url} took longer than {limit:g} s") from None
+        except (aiohttp.ClientError, OSError, ValueError, asyncio.IncompleteReadError) as error:
+            raise DownloadError(f"{request.url}: {_plainly(error)}") from error
+        request.meta["download_latency"] = time.perf_counter() - begun
+        return response
+
+    async def _exchange(self, request: Request, meta: dict[str, Any]) -> Response:
+        headers = request.headers.pairs()
+        if self._unpack and b"Accept-Encoding" not in request.headers:
+            headers.append(("Accept-Encoding", ACCEPTED))
+        url = request.url.partition("#")[0]
+        async with self._open().request(
+            request.method,
+            yarl.URL(url, encoded=True) if is_canonical(url) else yarl.URL(url, encoded="%" in url),
+            headers=headers,
+            data=request.body or None,
+            allow_redirects=False,
+            proxy=meta.get("proxy"),
+        ) as answer:
+            known = Headers.from_raw(answer.raw_headers)
+            most = int(meta.get("download_maxsize", self._most))
+            said = answer.content_length
+            if most and said is not None and said > most:
+                answer.close()
+                raise BodyTooLarge(f"{request.url}: a body of {said:,} bytes, more than DOWNLOAD_MAXSIZE ({most:,})")
+            if path := meta.get("download_to"):
+                body = await self._to_file(answer, Path(path), most, request.url)
+            else:
+                body = await self._body(answer, said, most, request.url)
+            return self._response(request, answer, known, body, most)
+
+    async def _body(self, answer: aiohttp.ClientResponse, said: int | None, most: int, url: str) -> bytes:
+        if said is not None and said <= _PIECE * 16:
+            body = await answer.content.read(-1)
+            self.bytes += len(body)
+            return body
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in answer.content.iter_any():
+            pieces.append(piece)
+            size += len(piece)
+            self._check(size, most, url, answer)
+        self.bytes += size
+        return b"".join(pieces)
+
+    async def _to_file(self, answer: aiohttp.ClientResponse, path: Path, most: int, url: str) -> bytes:
+        """Write the body to a file, which is there when it is complete."""
+        part = path.with_name(f"{path.name}.part-{os.getpid()}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        size = 0
+        try:
+            with part.open("wb") as file:
+                async for piece in answer.content.iter_any():
+                    file.write(piece)
+                    size += len(piece)
+                    self._check(size, most, url, answer)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        self.bytes += size
+        return b""
+
+    @staticmethod
+    def _check(size: int, most: int, url: str, answer: aiohttp.ClientResponse) -> None:
+        if most and size > most:
+            answer.close()
+            raise BodyTooLarge(f"{url}: a body of more than DOWNLOAD_MAXSIZE ({most:,} bytes)")
+
+    def _response(
+        self, request: Request, answer: aiohttp.ClientResponse, headers: Headers, body: bytes, most: int
+    ) -> Response:
+        packed = headers.get(b"Content-Encoding")
+        if packed and body and self._unpack:
+            body = unpack(body, packed.decode("latin-1"), most)
+            del headers[b"Content-Encoding"]
+        version = answer.version
+        protocol = f"HTTP/{version.major}.{version.minor}" if version is not None else None
+        return response_for(request, request.url, answer.status, headers, body, protocol=protocol)
+
+    async def close(self) -> None:
+        """Give back the connections."""
+        if self._session is not None:
+            session, self._session = self._session, None
+            with contextlib.suppress(Exception):
+                await session.close()
+            await asyncio.sleep(0)
+
+
+def _plainly(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,516 @@
+"""The loop of a crawl: requests become jobs; a job is downloaded, and what its callback yields is settled with it.
+
+The worker leases and settles; this runs what it leases, on the event loop of whoever started the crawl. Between two
+crawls of one name nothing is kept here: the queue knows what is done, due and seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import time
+from collections.abc import AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any
+
+from itemadapter import ItemAdapter
+
+from ..app import Worklist
+from ..core.errors import GroupEnded
+from ..core.execution import current_job
+from ..core.job import Job
+from ..core.keeper import WorkerOptions
+from ..core.outcome import Retry
+from ..core.worker import Worker
+from . import feeds, signals
+from .chain import DownloaderChain, SpiderChain, Step, components, steps
+from .downloader import Downloader
+from .exceptions import CloseSpider, DontCloseSpider, DropItem, Failure, IgnoreRequest
+from .executor import LoopExecutor
+from .feeds import FeedError, Feeds
+from .frontier import TASK, Frontier, slot_of
+from .middlewares.spider import OffsiteMiddleware
+from .pipelines import ItemPipelines
+from .request import Request
+from .response import Response
+
+if TYPE_CHECKING:
+    from .crawler import Crawler
+
+logger = logging.getLogger("worklist.crawl")
+_BATCH = 500
+_FLUSH_SECONDS = 0.02
+_LOOK_SECONDS = (0.02, 0.25)
+"""How often to look whether the crawl has ended: at first after it fell silent, and later."""
+_FEED_PAUSE = 5.0
+_WORST_HOSTS = 2_000
+
+
+class Engine:
+    """One process's share in a crawl."""
+
+    def __init__(self, crawler: Crawler, app: Worklist, frontier: Frontier, lease: float) -> None:
+        self.crawler = crawler
+        self.spider = crawler.spider
+        self.frontier = frontier
+        self.downloader = Downloader(crawler.settings)
+        self.reason = "finished"
+        self.latencies: dict[str, tuple[int, float]] = {}
+        """By host: how many responses, and how many seconds they took together."""
+        self._app = app
+        self._lease = lease
+        self._stats = crawler.stats
+        self._signals = crawler.signals
+        self._concurrency = max(1, crawler.settings.getint("CONCURRENT_REQUESTS", 16))
+        self._next_at: dict[str, float] = {}
+        self._worker: Worker | None = None
+        self._starting = True
+        self._closing: asyncio.Event = asyncio.Event()
+        self._background: set[asyncio.Future[Any]] = set()
+        self._assemble()
+
+    def _assemble(self) -> None:
+        crawler, spider = self.crawler, self.spider
+        self.extensions = components(crawler, "EXTENSIONS")
+        self._chain = DownloaderChain(components(crawler, "DOWNLOADER_MIDDLEWARES"), spider, self.download_raw)
+        parts = components(crawler, "SPIDER_MIDDLEWARES")
+        self._spider_chain = SpiderChain(parts, spider)
+        self._offsite = [each for each in parts if isinstance(each, OffsiteMiddleware)]
+        hooks = components(crawler, "SCHEDULER_MIDDLEWARES", based=False)
+        self._on_enqueue = [_of_two(step) for step in steps(hooks, "enqueue", spider, 1)]
+        self._hooks = [*self._spider_chain.requests, *self._on_enqueue]
+        self._on_dequeue = steps(reversed(hooks), "dequeue", spider, 1)
+        self._pipelines = ItemPipelines.from_crawler(crawler)
+        self._feeds: Feeds | None = None
+
+    # -- the whole crawl ----------------------------------------------------------------------------------------
+
+    async def run(self) -> str:
+        """Crawl until nothing is left to do, or it is closed; return why it ended."""
+        loop = asyncio.get_running_loop()
+        self._feeds = feeds.open(self.crawler)
+        await self._pipelines.open(self.spider)
+        self._app.open_group(self.frontier.group)
+        executor = LoopExecutor(self._concurrency, loop, lambda lane: self.frontier.rule(lane).concurrency)
+        options = WorkerOptions(
+            queues=(self.frontier.queue,),
+            lease=self._lease,
+            grace=self.crawler.settings.getfloat("SHUTDOWN_GRACE", 10.0),
+        )
+        self._app.task(name=TASK, queue=self.frontier.queue, retries=1_000_000, retry_on=(), results="failures")(
+            self.fetch
+        )
+        self._worker = Worker(self._app.store, self._app.environment, {"async": executor}, options, self._app.events)
+        await self._signals.send(signals.engine_started)
+        await self._signals.send(signals.spider_opened, spider=self.spider)
+        working = asyncio.ensure_future(asyncio.to_thread(self._worker.run))
+        starting = asyncio.ensure_future(self._start())
+        ending = asyncio.ensure_future(self._await_end(executor, starting))
+        try:
+            await asyncio.wait({working, ending}, return_when=asyncio.FIRST_COMPLETED)
+            for each in (working, ending):
+                if each.done():
+                    each.result()
+        finally:
+            starting.cancel()
+            self._worker.stop()
+            await asyncio.wait({working})
+            ending.cancel()
+            await asyncio.gather(starting, ending, return_exceptions=True)
+            await self._close()
+        return self.reason
+
+    async def _close(self) -> None:
+        for each in self._background:
+            each.cancel()
+        await self.downloader.close()
+        try:
+            await self._pipelines.close(self.spider)
+        finally:
+            if self._feeds is not None:
+                self._feeds.close(self.reason)
+            await self._signals.send(signals.spider_closed, spider=self.spider, reason=self.reason)
+            await self._signals.send(signals.engine_stopped)
+
+    async def _await_end(self, executor: LoopExecutor, starting: asyncio.Future[None]) -> None:
+        """Return when the crawl is to end: it was closed, or nothing is left to do."""
+        pause = _LOOK_SECONDS[0]
+        while not self._closing.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), pause)
+            if starting.done():
+                starting.result()
+            if not executor.is_idle or not starting.done():
+                pause = _LOOK_SECONDS[0]
+                continue
+            pause = min(_LOOK_SECONDS[1], pause * 2)
+            if await self._is_over():
+                return
+
+    async def _is_over(self) -> bool:
+        group = await asyncio.to_thread(self._app.load_group, self.frontier.group)
+        if group is None or group.ended is not None:
+            return True
+        if not group.open or group.finished < group.total:
+            return False
+        results = await self._signals.send(signals.spider_idle, spider=self.spider)
+        if any(isinstance(result, DontCloseSpider) for _, result in results):
+            return False
+        again = await asyncio.to_thread(self._app.load_group, self.frontier.group)
+        if again is not None and again.finished < again.total:
+            return False
+        await asyncio.to_thread(self._app.seal_group, self.frontier.group)
+        return False
+
+    def close_spider(self, spider: Any = None, reason: str = "finished") -> None:
+        """End the crawl in this process; pages under way are finished, what is queued stays in the queue."""
+        if not self._closing.is_set():
+            self.reason = reason
+            self._closing.set()
+
+    def hurry(self) -> None:
+        """Wait for no page any more."""
+        if self._worker is not None:
+            self._worker.stop(now=True)
+
+    # -- where it begins ----------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        """Put the requests that the spider begins with, unless they were all put before this process began."""
+        group = await asyncio.to_thread(self._app.load_group, self.frontier.group)
+        if group is not None and group.open:
+            await self._put_start()
+            if not self._signals.wanted(signals.spider_idle):
+                await asyncio.to_thread(self._app.seal_group, self.frontier.group)
+        self._starting = False
+
+    async def _put_start(self) -> None:
+        outbox: list[Job] = []
+        last = time.monotonic()
+        kept = 0
+        output: Any = self.spider.start()
+        for step in self._spider_chain.starts:
+            output = step(output)
+        async for each in _iterate(output):
+            if isinstance(each, Request):
+                outbox += self._jobs([each], None, start=True)
+            elif each is not None:
+                kept += 1
+                await self._keep([each], None, f"start-{kept}")
+            if len(outbox) >= _BATCH or time.monotonic() - last > _FLUSH_SECONDS:
+                await self._put(outbox)
+                outbox, last = [], time.monotonic()
+        await self._put(outbox)
+
+    async def _put(self, jobs: list[Job]) -> None:
+        if jobs:
+            try:
+                await self._app.aput(jobs)
+            except GroupEnded:
+                logger.debug("the crawl has ended elsewhere; %d requests are not put", len(jobs))
+
+    def crawl(self, request: Request, spider: Any = None) -> None:
+        """Put a request from outside of a callback, such as a handler of `spider_idle`."""
+        self._spawn(self._put(self._jobs([request], None)))
+
+    def _spawn(self, work: Any) -> None:
+        future = asyncio.ensure_future(work)
+        self._background.add(future)
+        future.add_done_callback(self._background.discard)
+
+    # -- one page -----------------------------------------------------------------------------------------------
+
+    async def fetch(self, request: dict[str, Any]) -> None:
+        """Run the job of one request: download it, give it to its callback, keep its items, put its links."""
+        asked: Request | None = self.frontier.request(request)
+        for step in self._on_dequeue:
+            asked = await _awaited(step(asked))
+            if asked is None:
+                return
+        assert asked is not None  # noqa: S101 - for mypy
+        jobs = await self._visit(asked)
+        if jobs:
+            current_job().put_jobs(jobs)
+
+    async def _visit(self, request: Request) -> list[Job]:
+        try:
+            result = await self._chain.run(request)
+        except Retry:
+            raise
+        except Exception as error:
+            return await self._failed(request, error)
+        if isinstance(result, Request):
+            return self._redirected(result)
+        self._stats.inc_value("response_received_count")
+        if self._signals.wanted(signals.response_received):
+            await self._signals.send(signals.response_received, response=result, request=request, spider=self.spider)
+        try:
+            for step in self._spider_chain.inputs:
+                await _awaited(step(result))
+        except Exception as error:
+            return await self._failed(request, error, result)
+        callback = self._method(request.callback) or self.spider.parse
+        return await self._scrape(callback, result, result, request)
+
+    async def _failed(self, request: Request, error: Exception, response: Response | None = None) -> list[Job]:
+        """Give an error to the request's errback; without one, note it. Raises what is to be kept as a failed job."""
+        about = response or Response(request.url, request=request)
+        errback = self._method(request.errback)
+        if errback is not None:
+            return await self._scrape(errback, Failure(error, request), about, request)
+        if isinstance(error, IgnoreRequest):
+            logger.debug("ignored %s: %s", request.url, error)
+            return []
+        self._stats.inc_value("crawl/failed_count")
+        self._stats.inc_value(f"downloader/exception_type_count/{type(error).__name__}")
+        logger.error("no response: %s", error if request.url in str(error) else f"{request.url}: {error}")
+        raise error
+
+    def _method(self, name: Any) -> Any:
+        if name is None or callable(name):
+            return name
+        method = getattr(self.spider, name, None)
+        if method is None:
+            raise LookupError(f"the spider {self.spider.name!r} has no method {name!r}, which a queued request names")
+        return method
+
+    async def _scrape(self, callback: Any, argument: Any, response: Response, request: Request) -> list[Job]:
+        """Call a callback; return the jobs of its requests, when its items are kept. What it raises is counted."""
+        output: list[Any] = []
+        try:
+            result = callback(argument, **request.cb_kwargs)
+            if inspect.iscoroutine(result):
+                result = await result
+            result = self._spider_chain.wrapped(response, _several(result))
+            if hasattr(result, "__aiter__"):
+                async for each in result:
+                    output.append(each)  # noqa: PERF401 - what came before an error counts
+            else:
+                for each in result:
+                    output.append(each)  # noqa: PERF402
+        except CloseSpider as close:
+            self.close_spider(reason=close.reason)
+        except Exception as error:
+            output += await self._spider_error(error, response, request)
+        requests = [each for each in output if isinstance(each, Request)]
+        items = [each for each in output if each is not None and not isinstance(each, Request)]
+        if items:
+            await self._keep(items, response, current_job().id)
+        return self._jobs(requests, response, trust=current_job().attempt == 1)
+
+    async def _spider_error(self, error: Exception, response: Response, request: Request) -> list[Any]:
+        for step in self._spider_chain.exceptions:
+            handled = await _awaited(step(response, error))
+            if handled is not None:
+                return [each async for each in _iterate(handled)]
+        self._stats.inc_value("spider_exceptions/count")
+        self._stats.inc_value(f"spider_exceptions/{type(error).__name__}")
+        logger.error("the callback for %s raised %s: %s", request.url, type(error).__name__, error, exc_info=error)
+        await self._signals.send(
+            signals.spider_error, failure=Failure(error, request), response=response, spider=self.spider
+        )
+        return []
+
+    def _redirected(self, request: Request) -> list[Job]:
+        for each in self._offsite:
+            if each.get_processed_request(request, None) is None:
+                return []
+        return self._jobs([request], None, admitted=True)
+
+    def _jobs(
+        self,
+        requests: Iterable[Request],
+        response: Response | None,
+        *,
+        start: bool = False,
+        trust: bool = True,
+        admitted: bool = False,
+    ) -> list[Job]:
+        """Return the jobs of those requests that are wanted and new.
+
+        `start`: they are what the crawl begins with; `trust`: what was put lately is in the queue for sure;
+        `admitted`: spider middlewares are not asked.
+        """
+        jobs: list[Job] = []
+        doubles = 0
+        hooks = self._on_enqueue if admitted else self._hooks
+        for request in requests:
+            if trust and self.frontier.is_known(request):
+                doubles += 1
+                continue
+            wanted = _through(hooks, request, response)
+            if wanted is None:
+                continue
+            try:
+                job = self.frontier.job(wanted, start=start, trust=trust)
+            except Exception as error:
+                self._not_put(request, error)
+                continue
+            if job is None:
+                doubles += 1
+            else:
+                jobs.append(job)
+        if doubles:
+            self._stats.inc_value("dupefilter/filtered", doubles)
+        if jobs:
+            self._stats.inc_value("scheduler/enqueued", len(jobs))
+        return jobs
+
+    def _not_put(self, request: Request, error: Exception) -> None:
+        self._stats.inc_value("spider_exceptions/count")
+        self._stats.inc_value(f"spider_exceptions/{type(error).__name__}")
+        logger.warning("the request for %s is not put: %s", request.url, error)
+
+    # -- items --------------------------------------------------------------------------------------------------
+
+    async def _keep(self, items: list[Any], response: Response | None, page: str) -> None:
+        """Send items through the pipelines, and what is left to the feeds, in one piece, before the page is settled."""
+        kept: list[Any] = []
+        for item in items:
+            kept += await self._processed(item, response)
+        if kept and self._feeds:
+            try:
+                self._feeds.add(kept, page)
+            except FeedError as error:
+                self._stats.inc_value("feedexport/failed_count")
+                logger.warning("%s; the page is run again", error)
+                raise Retry(_FEED_PAUSE, reason=str(error)) from None
+        self._stats.inc_value("item_scraped_count", len(kept))
+        if self._signals.wanted(signals.item_scraped):
+            for item in kept:
+                await self._signals.send(signals.item_scraped, item=item, response=response, spider=self.spider)
+
+    async def _processed(self, item: Any, response: Response | None) -> list[Any]:
+        where = response.url if response is not None else "start()"
+        if not ItemAdapter.is_item(item):
+            self._stats.inc_value("spider_exceptions/count")
+            logger.error(
+                "the callback for %s yielded %s; expected a request or an item: a dict, a dataclass, an Item",
+                where,
+                type(item).__name__,
+            )
+            return []
+        for hook in self._spider_chain.items:
+            item = hook(item, response)
+            if item is None:
+                return []
+        try:
+            return [await self._pipelines.process(item, response, self.spider)]
+        except DropItem as reason:
+            self._stats.inc_value("item_dropped_count")
+            await self._signals.send(
+                signals.item_dropped, item=item, exception=reason, response=response, spider=self.spider
+            )
+        except Exception as error:
+            self._stats.inc_value("item_error_count")
+            logger.error(
+                "a pipeline raised %s for an item of %s: %s", type(error).__name__, where, error, exc_info=error
+            )
+            await self._signals.send(
+                signals.item_error, item=item, failure=Failure(error), response=response, spider=self.spider
+            )
+        return []
+
+    # -- what middlewares and pipelines ask for -----------------------------------------------------------------
+
+    async def download(self, request: Request) -> Response:
+        """Make a request at once, through the middlewares; for pipelines and callbacks that wait for the response."""
+        for _ in range(self.crawler.settings.getint("REDIRECT_MAX_TIMES", 20)):
+            result = await self._chain.run(request)
+            if not isinstance(result, Request):
+                return result
+            request = result
+        raise IgnoreRequest(f"{request.url} was redirected too often")
+
+    async def download_raw(self, request: Request) -> Response:
+        """Make a request at once, without the middlewares, when the delay of its host is over."""
+        slot = slot_of(request)
+        await self._wait_for_turn(slot)
+        self._stats.inc_value("downloader/request_count")
+        if self._signals.wanted(signals.request_reached_downloader):
+            await self._signals.send(signals.request_reached_downloader, request=request, spider=self.spider)
+        try:
+            response = await self.downloader.fetch(request)
+        except Exception:
+            self._stats.inc_value("downloader/exception_count")
+            raise
+        self._count(slot, request, response)
+        if self._signals.wanted(signals.response_downloaded):
+            await self._signals.send(
+                signals.response_downloaded, response=response, request=request, spider=self.spider
+            )
+        return response
+
+    def _count(self, slot: str, request: Request, response: Response) -> None:
+        inc = self._stats.inc_value
+        inc("downloader/response_count")
+        inc(f"downloader/response_status_count/{response.status}")
+        inc("downloader/response_bytes", len(response.body))
+        if slot in self.latencies or len(self.latencies) < _WORST_HOSTS:
+            count, total = self.latencies.get(slot, (0, 0.0))
+            self.latencies[slot] = (count + 1, total + request.meta["download_latency"])
+
+    async def _wait_for_turn(self, slot: str) -> None:
+        """Wait until the delay of a host is over: jobs may have been leased a moment before they can run."""
+        delay = self.frontier.rule(slot).delay
+        if not delay:
+            return
+        now = time.monotonic()
+        at = max(now, self._next_at.get(slot, 0.0))
+        self._next_at[slot] = at + delay
+        if at > now:
+            await asyncio.sleep(at - now)
+
+    def failures(self) -> int:
+        """Return how often the current request has failed before."""
+        return current_job().failures
+
+    async def pause(self, slot: str, seconds: float) -> None:
+        """Have no request of a host's lane leased for a while, by no process."""
+        self._stats.inc_value("downloader/host_paused_count")
+        await asyncio.to_thread(self._app.lane(slot).pause, seconds)
+
+    async def slow_down(self, slot: str, delay: float) -> None:
+        """Ask a host once in `delay` seconds from now on, in every process, unless it is slower already."""
+        if delay > self.frontier.rule(slot).delay:
+            self.frontier.slow_down(slot, delay)
+            await asyncio.to_thread(self._app.lane(slot).set, rate=1.0 / delay, burst=1)
+
+
+def _of_two(step: Step) -> Step:
+    return lambda request, _response: step(request)
+
+
+def _through(hooks: Iterable[Step], request: Request, response: Response | None) -> Request | None:
+    """Return a request as the hooks leave it, None where one does not want it."""
+    wanted: Request | None = request
+    for hook in hooks:
+        wanted = hook(wanted, response)
+        if wanted is None:
+            return None
+    return wanted
+
+
+def _several(result: Any) -> Any:
+    """Return what a callback returned as something to iterate over."""
+    if result is None:
+        return ()
+    if isinstance(result, Request | dict | str | bytes) or not (
+        hasattr(result, "__iter__") or hasattr(result, "__aiter__")
+    ):
+        return (result,)
+    return (result,) if ItemAdapter.is_item(result) else result
+
+
+async def _iterate(output: Any) -> AsyncIterator[Any]:
+    if hasattr(output, "__aiter__"):
+        async for each in output:
+            yield each
+    else:
+        for each in output:
+            yield each
+
+
+async def _awaited(result: Any) -> Any:
+    return await result if inspect.isawaitable(result) else result
