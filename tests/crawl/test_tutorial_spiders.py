@@ -47,7 +47,7 @@ class Shop:
             text = f"<h3> {name} </h3><span class=born>born in 19{AUTHORS.index(name)}0</span>"
             return self.answer(f"<html><body>{text}<a href='/'>back</a><a href='/logo.png'>logo</a></body></html>")
         if kind == "login":
-            form = "<form method=post action=/login><input type=hidden name=csrf value=t0k><input name=user><input type=submit></form>"
+            form = "<form method=post action=/login><input type=hidden name=csrf value=t0k><input name=user></form>"
             return self.answer(f"<html><body>{form}</body></html>")
         if kind == "account":
             known = request.cookies.get("session") == "s1"
