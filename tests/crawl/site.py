@@ -55,7 +55,13 @@ class Site:
 
     def app(self) -> web.Application:
         app = web.Application(middlewares=[self.note])
-        get = app.router.add_get
+
+        def get(path, handler):
+            async def handle(request: web.Request) -> web.StreamResponse:
+                return await handler(request)
+
+            app.router.add_get(path, handle)
+
         get("/robots.txt", self.robots_txt)
         get("/page/{n}", lambda r: html(page(int(r.match_info["n"]), self.pages)))
         get("/redirect/{n}", self.redirect)
@@ -155,6 +161,10 @@ def running(host: str = "127.0.0.1") -> Iterator[Site]:
         runner = loop.run_until_complete(serve())
         loop.run_forever()
         loop.run_until_complete(runner.cleanup())
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         loop.close()
 
     thread = threading.Thread(target=run, daemon=True)

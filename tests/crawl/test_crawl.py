@@ -200,7 +200,10 @@ def test_bad_answers_reach_the_errback(site, path, error):
     _, got = crawler(site, [path, "/page/1"], settings=settings)
     assert {type(each).__name__ for each in got} == {"Failure", "HtmlResponse"}
     assert next(each for each in got if hasattr(each, "value")).check(error)
-    assert site.count(path) == (1 if error == "BodyTooLarge" else 2)
+    if path == "/reset":  # the client takes a dropped connection for one that had grown old, and asks once more at once
+        assert site.count(path) == 4
+    else:
+        assert site.count(path) == (1 if error == "BodyTooLarge" else 2)
 
 
 def test_no_server_and_no_errback(site, caplog):
@@ -301,7 +304,10 @@ def test_offsite(site):
         yield Request("http://example.com/")
         yield Request(site.url + "/page/2", callback=self.fine)
 
-    methods = {"parse": parse, "fine": lambda self, response: None, "allowed_domains": ["127.0.0.1"]}
+    def fine(self, response):
+        pass
+
+    methods = {"parse": parse, "fine": fine, "allowed_domains": ["127.0.0.1"]}
     done, _ = crawler(site, ["/page/1"], methods)
     assert done.stats.get_value("offsite/filtered") == 1
     assert site.count("/page/2") == 1

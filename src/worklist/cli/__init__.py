@@ -21,8 +21,7 @@ from .worker_command import worker
 
 for _command in (
     worker, beat, up, stop, export, status, jobs, retry, cancel, purge, pause, resume, schedules, move_command, migrate,
-    plan, crawl,
-    shell, fetch, view, parse, check,
+    plan, crawl, shell, fetch, view, parse, check,
 ):  # fmt: skip
     main.add_command(_command)
 

@@ -23,7 +23,7 @@ _SAFE = re.compile(_HOST + r"(?:/[A-Za-z0-9\-._~/]*)?(?:\?[A-Za-z0-9\-._~=&]+)?(
 
 def is_canonical(url: str) -> bool:
     """Return whether it is plain to see that `url` is its own canonical form."""
-    return _CANONICAL(url) is not None and "//" not in url[8:]
+    return "/." not in url and _CANONICAL(url) is not None and "//" not in url[8:]
 
 
 def canonical(url: str) -> str:

@@ -35,7 +35,8 @@ def callback_name(callback: Callback, what: str = "callback") -> str | None:
         raise TypeError(f"{what} is {callback!r}; expected a method of the spider, or its name")
     if callback is NO_CALLBACK:
         return "NO_CALLBACK"
-    if name is None or name == "<lambda>" or "<locals>" in getattr(callback, "__qualname__", ""):
+    is_method = getattr(callback, "__self__", None) is not None  # of a spider, wherever its class was made
+    if name is None or name == "<lambda>" or not (is_method or "<locals>" not in getattr(callback, "__qualname__", "")):
         raise TypeError(
             f"{what} is {callback!r}, a function inside another; a request waits in a queue and may run in another "
             "process, so make it a method of the spider, and pass it what it needs with cb_kwargs={...}"

@@ -7,6 +7,7 @@ server said and, where it said nothing of use, by the first bytes. Nothing here 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import mimetypes
 import re
@@ -323,8 +324,14 @@ class TextResponse(Response):
         elif xpath is not None:
             urls = self.xpath(xpath)
         if isinstance(urls, parsel.SelectorList):
-            urls = list(_hrefs(urls))
+            return self._followed(_hrefs(urls), args, kwargs)
         return super().follow_all(urls or [], *args, **kwargs)
+
+    def _followed(self, urls: Iterable[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Request]:
+        """Make requests for what a page links to; what is no URL at all is the page's fault, and left out."""
+        for url in urls:
+            with contextlib.suppress(ValueError):
+                yield self.follow(url, *args, **kwargs)
 
 
 class HtmlResponse(TextResponse):
