@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import before, composition, local, report, rows, table, venvs
+from bench import before, brokers, composition, crawls, local, report, rows, table, venvs
 from bench.harness import run_case
 from bench.rows import QUICK, Case, Scale, choose
+from bench.systems import servers
 
 RESULTS = venvs.HERE / "results"
 
@@ -25,6 +26,8 @@ class Suite:
     details: Callable[[report.Report], str]
     summary: table.Summary | None = None
     """What the READMEs show of it."""
+    servers: tuple[str, ...] = ()
+    """The programs that it starts; the first is what its systems run on."""
 
 
 SUITES = {
@@ -33,6 +36,18 @@ SUITES = {
     "composition": Suite(
         composition.ROWS, composition.PEERS, composition.all_cases, composition.details, composition.summary
     ),
+    "crawl": Suite(crawls.ROWS, crawls.PEERS, crawls.all_cases, crawls.details, crawls.summary, servers=("nginx",)),
+    **{
+        server: Suite(
+            brokers.ROWS,
+            brokers.PEERS[server],
+            brokers.cases_of(server),
+            brokers.details_of(server),
+            brokers.summary_of(server),
+            servers=("rabbitmq", "redis") if server == "rabbitmq" else (server,),
+        )
+        for server in brokers.PEERS
+    },
 }
 
 
@@ -44,16 +59,17 @@ def main() -> None:
         _publish(arguments.suite, report.load(out))
         return
     scale = QUICK if arguments.quick else Scale()
-    scale = replace(scale, jobs=arguments.jobs or scale.jobs)
+    scale = replace(scale, jobs=arguments.jobs or scale.jobs, queued=arguments.queued or scale.queued)
     cases = choose(suite.cases(scale), _possible(arguments.rows), _ready(arguments.peers))
     found = report.Report() if arguments.quick else report.load(out)
-    for case in cases:
-        _say(f"{case.title} ({case.durability})")
-        rounds = 1 if arguments.quick else case.rounds or arguments.rounds
-        found.add(case, run_case(case, rounds, _say), suite.peers)
-        if not arguments.quick:  # a run that is cut short keeps what it has
-            report.save(found, out)
-            out.with_suffix(".md").write_text(suite.details(found), encoding="utf-8")
+    with servers.standing(suite.servers[0] if suite.servers else ""):
+        for case in cases:
+            _say(f"{case.title} ({case.durability})")
+            rounds = 1 if arguments.quick else case.rounds or arguments.rounds
+            found.add(case, run_case(case, rounds, _say), suite.peers, suite.servers)
+            if not arguments.quick:  # a run that is cut short keeps what it has
+                report.save(found, out)
+                out.with_suffix(".md").write_text(suite.details(found), encoding="utf-8")
     print(suite.details(found))
 
 
@@ -66,6 +82,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--peers", help="some of: " + "; ".join(f"{n}: {','.join(s.peers)}" for n, s in SUITES.items()))
     parser.add_argument("--rounds", type=int, default=3, help="times that each measurement is made (3)")
     parser.add_argument("--jobs", type=int, help=f"jobs in a measurement ({Scale().jobs})")
+    parser.add_argument("--queued", type=int, help=f"jobs on a server behind those measured ({Scale().queued})")
     parser.add_argument("--quick", action="store_true", help="few jobs, one round, nothing kept: does it all run?")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results (bench/results)")
     parser.add_argument("--publish", action="store_true", help="run nothing; put kept results into the READMEs")

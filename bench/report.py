@@ -14,6 +14,7 @@ import msgspec
 from bench import venvs
 from bench.harness import Figures, Summary, summarise
 from bench.rows import Case, Contender, Metric
+from bench.systems.servers import version_of
 
 
 @dataclass
@@ -54,11 +55,13 @@ class Report:
     versions: dict[str, str] = field(default_factory=dict)
     cases: dict[str, Measured] = field(default_factory=dict)
 
-    def add(self, case: Case, taken: list[list[Figures | None]], peers: tuple[str, ...]) -> None:
-        """Put a case in, in place of an earlier run of it. The peers are those of the suite."""
+    def add(
+        self, case: Case, taken: list[list[Figures | None]], peers: tuple[str, ...], servers: tuple[str, ...] = ()
+    ) -> None:
+        """Put a case in, in place of an earlier run of it. Peers and servers are those of the suite."""
         entries = [Entry(one, rounds) for one, rounds in zip(case.contenders, taken, strict=True)]
         self.cases[case.key] = Measured(case, today(), entries)
-        self.machine, self.versions = machine(), versions(peers)
+        self.machine, self.versions = machine(), versions(peers, servers)
 
 
 def load(path: Path) -> Report:
@@ -86,8 +89,10 @@ def machine() -> dict[str, str]:
     }
 
 
-def versions(peers: tuple[str, ...]) -> dict[str, str]:
+def versions(peers: tuple[str, ...], servers: tuple[str, ...] = ()) -> dict[str, str]:
     found = {"python": sys.version.split()[0], "sqlite": sqlite3.sqlite_version}
+    if servers:
+        found = {"python": found["python"]} | {server: version_of(server) for server in servers}
     return found | {"worklist": _worklist_version()} | {peer: venvs.version(peer) for peer in peers}
 
 

@@ -10,6 +10,7 @@ SYSTEMS = ("worklist", "floor", "huey", "flexiq", "litequeue", "persistqueue")
 PEERS = SYSTEMS[2:]
 OWN = (
     "worklist", "floor", "worklist_local", "standard", "structures", "hand", "worklist_composition", "worklist_before",
+    "worklist_server", "floor_redis", "floor_postgresql", "floor_rabbitmq", "worklist_crawl", "wrk",
 )  # fmt: skip
 """What needs no environment of its own."""
 ROWS = ("enqueue", "enqueue-many", "drain", "cpu", "latency", "memory", "backlog")
@@ -78,6 +79,14 @@ class Scale:
     lanes: int = 100_000
     watch: float = 60.0
     """Seconds for which beats are looked at."""
+    queued: int = 1_000_000
+    delayed: int = 1_000_000
+    """Jobs on a server beside those that are measured, behind them or for a later hour."""
+
+    @property
+    def some_jobs(self) -> int:
+        """For systems of some thousand jobs a second."""
+        return max(self.jobs // 4, 100)
 
     @property
     def slow_jobs(self) -> int:
@@ -85,7 +94,8 @@ class Scale:
         return max(self.jobs // 10, 100)
 
 
-QUICK = Scale(jobs=1_000, samples=30, idle=2.0, many=10_000, most=20_000, large=20_000, lanes=2_000, watch=12.0)
+QUICK = Scale(jobs=1_000, samples=30, idle=2.0, many=10_000, most=20_000, large=20_000, lanes=2_000, watch=12.0,
+              queued=20_000, delayed=20_000)  # fmt: skip
 
 RATE = Metric("rate", "jobs/s", "任务/秒", "jobs/s", higher_is_better=True)
 CPU = Metric("cpu_us", "worker CPU, µs/job", "worker CPU，µs/任务", "µs/job")

@@ -20,11 +20,33 @@ NAMES = {
     "celery": "Celery",
     "standard": "standard library",
     "fasterfifo": "faster-fifo",
+    "worklist_server": "Worklist",
+    "floor_redis": "bare redis-py",
+    "floor_postgresql": "bare psycopg",
+    "floor_rabbitmq": "bare pika",
+    "dramatiq": "Dramatiq",
+    "taskiq": "TaskIQ",
+    "rq": "RQ",
+    "saq": "SAQ",
+    "arq": "arq",
+    "streaq": "streaq",
+    "procrastinate": "Procrastinate",
+    "pgqueuer": "PgQueuer",
+    "chancy": "Chancy",
+    "worklist_crawl": "Worklist",
+    "floor_crawl": "bare aiohttp",
+    "scrapy": "Scrapy",
+    "crawlee": "Crawlee",
+    "scrapling": "Scrapling",
+    "wrk": "wrk",
     "structures": "Worklist",
     "hand": "by hand",
     "networkx": "networkx",
     "simpy": "simpy",
 }
+
+
+SERVERS = {"redis": "Redis", "postgresql": "PostgreSQL", "rabbitmq": "RabbitMQ", "nginx": "nginx"}
 
 
 @dataclass(frozen=True)
@@ -148,7 +170,7 @@ def _shared_rows(shared: Iterable[Measured], words: Words) -> Iterator[list[str]
     for measured in shared:
         for metric in measured.case.metrics[: measured.case.headlines]:
             cells = [cell(measured, measured.best(system), metric) for system in SYSTEMS]
-            yield [_title(measured, metric, words), measured.case.durability, *cells]
+            yield [title_of(measured, metric, words), measured.case.durability, *cells]
 
 
 def _alone_rows(alone: Iterable[Measured], words: Words) -> Iterator[list[str]]:
@@ -156,7 +178,7 @@ def _alone_rows(alone: Iterable[Measured], words: Words) -> Iterator[list[str]]:
         for metric in measured.case.metrics[: measured.case.headlines]:
             for entry in measured.entries:
                 setting = entry.contender.setting_zh if words is CHINESE else entry.contender.setting
-                title = _title(measured, metric, words)
+                title = title_of(measured, metric, words)
                 if len(measured.entries) > 1:
                     title = f"{title}: {setting}"
                 yield [title, measured.case.durability, cell(measured, entry, metric)]
@@ -182,7 +204,7 @@ def _figures(measured: Measured, entry: Entry, chinese: bool) -> Iterator[str]:
             yield f"{title}{'：' if chinese else ': '}{cell(measured, entry, metric)}"
 
 
-def _title(measured: Measured, metric: Metric, words: Words) -> str:
+def title_of(measured: Measured, metric: Metric, words: Words) -> str:
     if words is CHINESE:
         return f"{measured.case.title_zh}，{metric.title_zh}"
     return f"{measured.case.title}, {metric.title}"
@@ -223,7 +245,7 @@ def reading(report: Report, words: Words) -> str:
     rounds = max((len(entry.rounds) for one in report.cases.values() for entry in one.entries), default=0)
     facts = report.machine
     machine = f"{facts.get('cores')} × {facts.get('cpu')}, {facts.get('memory_gib')} GiB, {facts.get('system')}"
-    shown = {"python": "Python", "sqlite": "SQLite", **NAMES}
+    shown = {"python": "Python", "sqlite": "SQLite", **SERVERS, **NAMES}
     versions = ", ".join(f"{shown[name]} {version}" for name, version in report.versions.items())
     dates = sorted({one.date for one in report.cases.values()})
     return words.reading.format(

@@ -44,7 +44,17 @@ class Options:
     """How many are killed at most."""
     samples: int = 200
     idle: float = 10.0
-    """Seconds over which an idle worker's CPU time is taken."""
+    """Seconds over which an idle worker's CPU time is taken; 0: it is not."""
+    batch: int = 200
+    """Jobs that a worker takes at a time, where that is a setting."""
+    pool: str = ""
+    """Which kind of worker, where there are several."""
+    server: str = ""
+    """What it runs on, if not a file: redis, postgresql or rabbitmq. The rest is filled in once that runs."""
+    url: str = ""
+    results_url: str = ""
+    """A database of Redis for results, where they lie apart."""
+    server_pids: str = ""
 
     @property
     def database(self) -> Path:
@@ -66,6 +76,12 @@ def settings() -> Options:
         durability=read("BENCH_DURABILITY", "normal"),
         tuned=read("BENCH_TUNED", "True") == "True",
         late=read("BENCH_LATE", "False") == "True",
+        processes=int(read("BENCH_PROCESSES", "1")),
+        batch=int(read("BENCH_BATCH", "200")),
+        pool=read("BENCH_POOL", ""),
+        server=read("BENCH_SERVER", ""),
+        url=read("BENCH_URL", ""),
+        results_url=read("BENCH_RESULTS_URL", ""),
     )
 
 
@@ -83,6 +99,11 @@ class System:
     def put(self, number: int) -> None:
         """Queue one no-op job. Called from several threads at once."""
         raise NotImplementedError
+
+    def put_each(self, numbers: Sequence[int]) -> None:
+        """Queue no-op jobs one by one, in a thread or an event loop of a user of this system."""
+        for number in numbers:
+            self.put(number)
 
     def put_many(self, numbers: Sequence[int]) -> None:
         """Queue no-op jobs in the system's own way for many; one by one where it has none."""
@@ -110,6 +131,9 @@ class System:
     def settled(self) -> int:
         """How many jobs have reached their end in the database. Asked every 5 ms, so it has to be cheap."""
         raise NotImplementedError
+
+    def check_settled(self) -> None:
+        """Called after the clock: raise SystemExit if what `settled` took for the end was none."""
 
     def put_chains(self, chains: int, steps: int) -> None:
         """Queue chains of jobs that count themselves."""

@@ -1,10 +1,11 @@
-"""Celery on a Redis server of this machine, run by its own worker and beat.
+"""Celery on Redis or RabbitMQ, run by its own worker and beat; results are kept in Redis.
 
 As installed it acknowledges a job when it begins; with `--late` when it ends, and what was not acknowledged is due
-again after two seconds instead of an hour. $BENCH_REDIS names the server and database; all keys have a prefix and are
-deleted at the end.
+again after two seconds instead of an hour. Where the measurement has no server of its own, $BENCH_REDIS names the
+server and database; all keys have a prefix and are deleted at the end.
 """
 
+import signal
 import sys
 import threading
 import time
@@ -23,6 +24,8 @@ class CelerySystem(System):
         from bench.systems import celery_app
 
         self._app = celery_app
+        if options.server and options.pool == "threads":
+            self.stop_signal = signal.SIGKILL  # one process of a server that ends, too; else it takes ten seconds
         self._redis = Redis.from_url(celery_app.redis)
         try:
             self._redis.ping()
@@ -31,6 +34,12 @@ class CelerySystem(System):
         self._arrived: list[tuple[float, float | None]] = []
         self._listener: threading.Thread | None = None
         self._closing = False
+
+    def put(self, number: int) -> None:
+        self._app.noop.delay(number)
+
+    def put_stamp(self, stamp: float) -> None:
+        self._app.stamped.delay(stamp)
 
     def put_counted(self, numbers: Sequence[int], delay: float = 0) -> None:
         for number in numbers:
@@ -51,7 +60,14 @@ class CelerySystem(System):
     def worker(self) -> list[str]:
         command = [sys.executable, "-m", "celery", "-A", "bench.systems.celery_app", "worker", "--loglevel", "ERROR"]
         command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"{time.monotonic_ns()}@bench"]
-        return [*command, "--pool", "prefork", "--concurrency", str(self.options.processes)]
+        pool = self.options.pool or "prefork"
+        slots = self.options.processes if pool == "prefork" else self.options.threads
+        return [*command, "--pool", pool, "--concurrency", str(slots)]
+
+    def settled(self) -> int:
+        """Results are the only keys of their database."""
+        found: int = self._redis.dbsize()
+        return found
 
     def beat(self, number: int) -> list[str]:
         """Each beat of several has its own file of state, as one on each machine would have."""
@@ -77,6 +93,9 @@ class CelerySystem(System):
         self._closing = True
         if self._listener is not None:
             self._listener.join()
+        if self.options.server:
+            self._redis.close()
+            return
         for keys in _some(list(self._redis.scan_iter(f"{self._app.prefix}*", count=10_000)), 1000):
             self._redis.delete(*keys)
         self._redis.close()

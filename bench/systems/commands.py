@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from bench.systems import servers
 from bench.systems.base import Options, System
 from bench.systems.process import Worker, cpu_seconds, resident_mib
 
@@ -21,6 +22,8 @@ BATCH = 500
 """Jobs in one call of a batch API."""
 BULK = 10_000
 """Jobs in one call when a queue is only being filled."""
+REST = 3.0
+"""Seconds for what a server does by itself after it was filled."""
 WARM_UP = 10
 """First samples of latency that are dropped."""
 
@@ -34,8 +37,7 @@ def enqueue(system: System) -> dict[str, float]:
     def put_share(share: range) -> None:
         system.enter_thread()
         ready.wait()
-        for number in share:
-            system.put(number)
+        system.put_each(share)
 
     threads = [threading.Thread(target=put_share, args=(share,)) for share in shares]
     for thread in threads:
@@ -58,11 +60,11 @@ def enqueue_many(system: System) -> dict[str, float]:
 def take(system: System) -> dict[str, float]:
     """Queued jobs taken and acknowledged by the measuring process: raw queues and the floor."""
     _fill(system)
-    with _Clock(system.options.jobs) as clock:
+    with _Clock(system.options.jobs) as clock, ServerClock(system.options) as server:
         taken = system.take_all()
     if taken != system.options.jobs:
         raise SystemExit(f"took {taken} of {system.options.jobs} jobs")
-    return clock.figures()
+    return server.added_to(clock.figures())
 
 
 def drain(system: System) -> dict[str, float]:
@@ -75,9 +77,11 @@ def drain(system: System) -> dict[str, float]:
     _fill(system)
     with worker_of(system) as worker:
         start, cpu_before = open_gate(worker, options)
-        end = worker.wait_for(lambda: system.settled() >= options.jobs, "the last job", PATIENCE)
+        with ServerClock(options) as server:
+            end = worker.wait_for(lambda: system.settled() >= options.jobs, "the last job", PATIENCE)
         cpu = cpu_seconds(worker.family()) - cpu_before
-    return figures_of(options.jobs, end - start, cpu)
+        system.check_settled()
+    return server.added_to(figures_of(options.jobs, end - start, cpu))
 
 
 def latency(system: System) -> dict[str, float]:
@@ -96,16 +100,25 @@ def latency(system: System) -> dict[str, float]:
         system.put_stamp(-1.0)
         written = options.dir / "delays"
         worker.wait_for(written.exists, "the list of delays", PATIENCE)
-        time.sleep(1.0)
-        before = cpu_seconds(worker.family())
-        time.sleep(options.idle)
-        idle = cpu_seconds(worker.family()) - before
-    delays = sorted(json.loads(written.read_text())[WARM_UP:])
+        idle = _idle_percent(worker, options)
+    return delays_of(json.loads(written.read_text())[WARM_UP:]) | idle
+
+
+def _idle_percent(worker: Worker, options: Options) -> dict[str, float]:
+    if not options.idle:
+        return {}
+    time.sleep(1.0)
+    before = cpu_seconds(worker.family())
+    time.sleep(options.idle)
+    return {"idle_percent": 100 * (cpu_seconds(worker.family()) - before) / options.idle}
+
+
+def delays_of(seconds: Sequence[float]) -> dict[str, float]:
+    ordered = sorted(seconds)
     return {
-        "p50_ms": statistics.median(delays) * 1000,
-        "p99_ms": delays[int(len(delays) * 0.99)] * 1000,
-        "least_ms": delays[0] * 1000,
-        "idle_percent": 100 * idle / options.idle,
+        "p50_ms": statistics.median(ordered) * 1000,
+        "p99_ms": ordered[int(len(ordered) * 0.99)] * 1000,
+        "least_ms": ordered[0] * 1000,
     }
 
 
@@ -143,9 +156,18 @@ def backlog(system: System) -> dict[str, float]:
     mark = mark_of(options, options.jobs)
     with worker_of(system) as worker:
         start, cpu_before = open_gate(worker, options)
-        worker.wait_for(mark.exists, "the last measured job", PATIENCE)
+        with ServerClock(options) as server:
+            worker.wait_for(mark.exists, "the last measured job", PATIENCE)
         cpu = cpu_seconds(worker.family()) - cpu_before
-    return figures_of(options.jobs, float(mark.read_text()) - start, cpu)
+    return server.added_to(figures_of(options.jobs, float(mark.read_text()) - start, cpu))
+
+
+def beside(system: System) -> dict[str, float]:
+    """`prepare` and `backlog` in one, for queues whose place cannot be copied."""
+    put = prepare(system)
+    if system.options.behind + system.options.delayed >= BULK:
+        time.sleep(REST)
+    return backlog(system) | {"put_rate": put["rate"]}
 
 
 COMMANDS: dict[str, Callable[[System], dict[str, float]]] = {
@@ -157,6 +179,7 @@ COMMANDS: dict[str, Callable[[System], dict[str, float]]] = {
     "memory": memory,
     "prepare": prepare,
     "backlog": backlog,
+    "beside": beside,
 }
 
 
@@ -177,6 +200,27 @@ class _Clock:
 
     def figures(self) -> dict[str, float]:
         return figures_of(self._jobs, self._seconds, self._cpu)
+
+
+class ServerClock:
+    """Takes the CPU time of a measurement's servers in its block; nothing where it has none."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._seconds = 0.0
+
+    def __enter__(self) -> "ServerClock":
+        self._before = cpu_seconds(servers.family(self._options))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds = cpu_seconds(servers.family(self._options)) - self._before
+
+    def added_to(self, figures: dict[str, float]) -> dict[str, float]:
+        if not self._options.server:
+            return figures
+        server = self._seconds / self._options.jobs * 1e6
+        return figures | {"server_us": server, "both_us": figures["cpu_us"] + server}
 
 
 def _own_cpu() -> float:

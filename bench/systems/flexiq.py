@@ -1,4 +1,4 @@
-"""FlexiQ on SQLite, run by its own worker with threads. Its core is compiled; results are always kept.
+"""FlexiQ on SQLite or PostgreSQL, run by its own worker with threads. Its core is compiled; results are always kept.
 
 As installed it polls every 50 ms and claims one job at a time; tuned, every millisecond and 200 at a time.
 WAL and synchronous=NORMAL are its own settings. It is told to log quietly; else it writes two lines a job.
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from flexiq import chord, group
 
 from bench.systems.base import Options, Reader, System
+from bench.systems.postgres_reader import PostgresReader
 from bench.systems.script import main
 
 
@@ -22,7 +23,7 @@ class FlexiqSystem(System):
         from bench.systems import flexiq_app
 
         self._app = flexiq_app
-        self._reader = Reader(options.database)
+        self._reader = PostgresReader(options.url) if options.server else Reader(options.database)
 
     def put(self, number: int) -> None:
         self._app.noop.delay(number)
@@ -46,6 +47,8 @@ class FlexiqSystem(System):
 
     def settled(self) -> int:
         """A finished job is moved to a table that nothing is deleted from in the time of a run."""
+        if self.options.server:
+            return self._reader.number("SELECT count(*) FROM flexiq.archived_jobs")
         return self._reader.number("SELECT max(rowid) FROM archived_jobs")
 
     def close(self) -> None:

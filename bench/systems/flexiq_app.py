@@ -9,7 +9,8 @@ gate = Gate()
 delays = Delays()
 options = settings()
 tuning = {"scheduler_poll_interval_ms": 1, "scheduler_batch_size": 200} if options.tuned else {}
-queue = Queue(db_path=str(options.database), workers=options.threads, **tuning)
+place = {"backend": "postgres", "db_url": options.url} if options.server else {"db_path": str(options.database)}
+queue = Queue(workers=options.threads, **place, **tuning)
 
 
 @queue.task()

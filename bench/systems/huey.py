@@ -1,4 +1,4 @@
-"""Huey on SQLite, run by its own consumer with threads or processes.
+"""Huey on SQLite or Redis, run by its own consumer with threads or processes.
 
 It deletes a job when it fetches it, so a job whose worker dies is lost: at most once. Quiet logging and no
 periodic tasks are given to it throughout, since both cost time for each job or each second.
@@ -52,12 +52,16 @@ class HueySystem(System):
             kind, count = ("thread", self.options.threads)
         command = [sys.executable, "-m", "huey.bin.huey_consumer", "bench.systems.huey_app.huey"]
         command += ["--quiet", "--no-periodic", "--worker-type", kind, "--workers", str(count)]
-        if self.options.tuned:  # poll every millisecond, without backing off
+        polls = not self.options.server  # on Redis it waits
+        if self.options.tuned and polls:  # every millisecond, without backing off
             command += ["--delay", "0.001", "--max-delay", "0.001", "--backoff", "1"]
         return command
 
     def settled(self) -> int:
         """Results are rows that are only ever added. Without them: all jobs, once the last is fetched."""
+        if self.options.server:
+            found: int = self._app.huey.storage.result_store_size()
+            return found
         if self.options.results == "all":
             return self._reader.number("SELECT max(rowid) FROM kv")
         return 0 if self._reader.number("SELECT 1 FROM task LIMIT 1") else self.options.jobs

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from huey import Huey
+from huey import Huey, RedisHuey
 from huey.storage import SqliteStorage
 
 from bench.systems.base import settings
@@ -23,13 +23,12 @@ class Storage(SqliteStorage):
         return connection
 
 
-huey = Huey(
-    "bench",
-    storage_class=Storage,
-    filename=str(options.database),
-    results=options.results == "all",
-    timeout=60,
-)
+kept = options.results == "all"
+huey: Huey
+if options.server:
+    huey = RedisHuey("bench", url=options.url, results=kept)
+else:
+    huey = Huey("bench", storage_class=Storage, filename=str(options.database), results=kept, timeout=60)
 
 
 @huey.task()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
 
-from bench.systems import commands, composition_commands
+from bench.systems import commands, composition_commands, servers
 from bench.systems.base import Options, System
 
 Command = Callable[[System], dict[str, float]]
@@ -20,12 +20,13 @@ def main(kind: type[System], own: dict[str, Command] | None = None) -> None:
     """Run one command for this system, of those for all or of its own ones, and print its figures."""
     known = COMMANDS | (own or {})
     command, options = _parse(known)
-    options.publish()
-    system = kind(options)
-    try:
-        print(json.dumps(known[command](system)))
-    finally:
-        system.close()
+    with servers.place(options) as placed:
+        placed.publish()
+        system = kind(placed)
+        try:
+            print(json.dumps(known[command](system)))
+        finally:
+            system.close()
 
 
 def _parse(known: Iterable[str]) -> tuple[str, Options]:

@@ -14,8 +14,10 @@ The map of the package::
     supervisor  the parent of several worker processes; it runs no user code
     testing/    inline mode, a clock to move, the contract suites for brokers
     core/       the queue itself: jobs, outcomes, the worker, the ports
-    brokers/    where jobs live: memory (the model), sqlite
+    brokers/    where jobs live: memory (the model), sqlite, rabbitmq
+    results/    where results live that are no broker's: mongodb
     local/      in one machine's memory, without a broker: TaskQueue, ProcessQueue, structures, searches
+    crawl/      the crawler: spiders whose frontier is the queue
     simulate    a queue's own little worlds: recent calls, the printer, hot potato
     capacity    how many workers, for how many jobs, within which wait
 """

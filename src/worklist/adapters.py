@@ -6,16 +6,18 @@ and no log line shows the password of a URL.
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+import ssl
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .brokers.memory import MemoryBroker
+from .brokers.rabbitmq.without import CAPABILITIES as RABBITMQ
 from .brokers.sqlite import SqliteBroker
 from .core.codec import Codec
 from .core.errors import ConfigError, did_you_mean
-from .core.ports import Capabilities, Store
+from .core.ports import Capabilities, ResultStore, Store
 from .core.units import seconds
 
 
@@ -30,18 +32,23 @@ class Host(NamedTuple):
 class BrokerUrl:
     """A parsed URL: what to open, where, and how. Raises ConfigError where it cannot mean anything."""
 
+    _kind = "broker"
+
     def __init__(self, url: str, what: str = "url") -> None:
         if not isinstance(url, str) or ":" not in url:
             raise ConfigError(f"{what} is {url!r}; expected something like sqlite:///worklist.db or memory://")
         self.url = url
         parts = urlsplit(url)
         self.scheme = ALIASES.get(parts.scheme, parts.scheme)
-        if self.scheme not in ADAPTERS:
+        known = self._known()
+        if self.scheme not in known:
             raise ConfigError(
-                f"{what}: there is no broker for {self.scheme}:// URLs{did_you_mean(self.scheme, ADAPTERS)}; "
-                f"known are {', '.join(f'{scheme}://' for scheme in sorted(ADAPTERS))}"
+                f"{what}: there is no {self._kind} for {self.scheme}:// URLs{did_you_mean(self.scheme, known)}; "
+                f"known are {', '.join(f'{scheme}://' for scheme in sorted(known))}"
             )
-        self._adapter = ADAPTERS[self.scheme]
+        self._adapter = known[self.scheme]
+        self.results: ResultsUrl | None = None
+        """Where results are kept, if not in the same place."""
         self.shown = without_password(url)
         """The URL as people may see it."""
         if parts.fragment:
@@ -54,6 +61,20 @@ class BrokerUrl:
         login, _, self._servers = parts.netloc.rpartition("@")
         self.user, self.password = _login(login)
         self._adapter.check(self, what)
+
+    @staticmethod
+    def _known() -> "Mapping[str, Adapter]":
+        return ADAPTERS
+
+    def keep_results_in(self, results: "ResultsUrl | None") -> None:
+        """Keep results apart from the broker; None: in queues of those who put the jobs."""
+        if not self._adapter.results_apart:
+            where = "rpc" if results is None else results.shown
+            raise ConfigError(
+                f"results is {where!r}, but {self.scheme}:// keeps results itself; leave it out, or write "
+                "results='all', 'failures' or 'none'"
+            )
+        self.results = results
 
     @property
     def hosts(self) -> list[Host]:
@@ -70,9 +91,12 @@ class BrokerUrl:
         """What the broker behind it can do."""
         return self._adapter.capabilities
 
-    def open(self, codec: Codec) -> Store:
-        """Open it. Raises ConfigError for an option that means nothing, BrokerError where it cannot be reached."""
-        known = self._adapter.options
+    def open(self, codec: Codec) -> Any:
+        """Open it: a Store, or a ResultStore where it is no broker.
+
+        Raises ConfigError for an option that means nothing, BrokerError where it cannot be reached.
+        """
+        known = self.options if self._adapter.options is None else self._adapter.options
         for name in self.options:
             if name not in known:
                 listed = f"known are {', '.join(known)}" if known else "it takes none"
@@ -104,6 +128,17 @@ class BrokerUrl:
                 f"{self.scheme}:// needs the package {error.name}, which is not installed: "
                 f'pip install "worklist[{self._adapter.extra}]"'
             ) from None
+
+
+class ResultsUrl(BrokerUrl):
+    """The URL of a place for results: that of a broker which keeps them, or of a store of results alone."""
+
+    _kind = "store of results"
+
+    @staticmethod
+    def _known() -> "Mapping[str, Adapter]":
+        keeping = {scheme: adapter for scheme, adapter in ADAPTERS.items() if not adapter.results_apart}
+        return keeping | RESULT_STORES
 
 
 def without_password(url: str) -> str:
@@ -145,7 +180,85 @@ def _open_sqlite(url: BrokerUrl, codec: Codec) -> Store:
     return SqliteBroker(Path(url.place), codec, durability=durability, patience=patience)  # type: ignore[arg-type]
 
 
-_REDIS_OPTIONS = ("prefix", "timeout", "master")
+def _open_rabbitmq(url: BrokerUrl, codec: Codec) -> Store:
+    from .brokers.rabbitmq.broker import RabbitBroker  # noqa: PLC0415 - needs the driver
+    from .brokers.rabbitmq.connection import Address  # noqa: PLC0415
+
+    address = Address(
+        [(host.name, host.port or (5671 if url.scheme == "amqps" else 5672)) for host in url.hosts],
+        url.user or "guest",
+        url.password if url.password is not None else "guest",
+        url.place or "/",
+        _tls(url),
+        url.seconds("timeout", 10.0),
+    )
+    store: Store = RabbitBroker(
+        address,
+        codec,
+        results=None if url.results is None else url.results.open(codec),
+        prefix=url.options.get("prefix", "worklist"),
+        queue_type=url.one_of("queue_type", {"quorum": "replicated", "classic": "on one node"}),  # type: ignore[arg-type]
+    )
+    return store
+
+
+def _tls(url: BrokerUrl) -> ssl.SSLContext | None:
+    """Return how connections are encrypted; None: not."""
+    file = url.options.get("cafile")
+    if url.scheme == "amqp":
+        if file is not None:
+            raise ConfigError("cafile is for amqps:// URLs; amqp:// does not encrypt")
+        return None
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError as error:
+        raise ConfigError(f"cafile is {file!r}, which cannot be read: {error}") from None
+
+
+def _check_rabbitmq(url: BrokerUrl, what: str) -> None:
+    if not url.url.startswith(f"{url.scheme}://") or not url.hosts:
+        raise ConfigError(f"{what} is {url.shown!r}; expected {url.scheme}://USER:PASSWORD@HOST:PORT/VHOST")
+    prefix = url.options.get("prefix", "worklist")
+    if not 0 < len(prefix) <= 40 or not prefix.isprintable() or ":" in prefix:
+        raise ConfigError(f"{what}: prefix is {prefix!r}; expected a name of up to 40 characters without a colon")
+
+
+def _open_mongodb(url: BrokerUrl, codec: Codec) -> ResultStore:
+    from .results.mongodb import MongoResults  # noqa: PLC0415 - needs the driver
+
+    store: ResultStore = MongoResults(url.url, url.shown, url.place or "worklist")
+    return store
+
+
+def _check_mongodb(url: BrokerUrl, what: str) -> None:
+    if not url.url.startswith(f"{url.scheme}://") or not url.hosts:
+        raise ConfigError(f"{what} is {url.shown!r}; expected {url.scheme}://USER:PASSWORD@HOST:PORT/DATABASE")
+
+
+_REDIS_OPTIONS = {
+    "prefix": "",
+    "timeout": "",
+    "master": "sentinel",
+    "sentinel_user": "sentinel",
+    "sentinel_password": "sentinel",
+    "db": "socket",
+    "cafile": "tls",
+    "certfile": "tls",
+    "keyfile": "tls",
+    "verify": "tls",
+}
+"""What may stand behind the question mark, and for which kind of server; "" for all."""
+_REDIS_KINDS = {
+    "redis": "plain",
+    "rediss": "plain",
+    "valkey": "plain",
+    "valkeys": "plain",
+    "redis+unix": "socket",
+    "redis+sentinel": "sentinel",
+    "rediss+sentinel": "sentinel",
+    "redis+cluster": "cluster",
+    "rediss+cluster": "cluster",
+}
 
 
 def _open_redis(url: BrokerUrl, codec: Codec) -> Store:
@@ -154,34 +267,54 @@ def _open_redis(url: BrokerUrl, codec: Codec) -> Store:
     where = connect.Where(
         kind=_REDIS_KINDS[url.scheme],  # type: ignore[arg-type]
         hosts=[(host.name, host.port) for host in url.hosts],
+        socket=f"/{url.place}" if url.scheme == "redis+unix" else None,
         database=_database(url),
         user=url.user,
         password=url.password,
         timeout=url.seconds("timeout", 5.0),
         master=url.options.get("master", "mymaster"),
+        sentinel_user=url.options.get("sentinel_user"),
+        sentinel_password=url.options.get("sentinel_password"),
+        tls=_redis_tls(url),
     )
     prefix = url.options.get("prefix", "worklist")
     return RedisBroker(where.connect, codec, prefix=prefix, shown=url.shown)
 
 
-_REDIS_KINDS = {
-    "redis": "plain",
-    "rediss": "tls",
-    "valkey": "plain",
-    "valkeys": "tls",
-    "redis+sentinel": "sentinel",
-    "redis+cluster": "cluster",
-}
+def _is_encrypted(scheme: str) -> bool:
+    return scheme.startswith("rediss") or scheme == "valkeys"
+
+
+def _redis_tls(url: BrokerUrl) -> dict[str, str] | None:
+    """Return how a connection is encrypted, in words of the driver; None where it is not."""
+    if not _is_encrypted(url.scheme):
+        return None
+    words = {"cafile": "ssl_ca_certs", "certfile": "ssl_certfile", "keyfile": "ssl_keyfile"}
+    files = {}
+    for name, word in words.items():
+        if name in url.options:
+            files[word] = file = url.options[name]
+            if not Path(file).is_file():
+                raise ConfigError(f"{name} is {file!r}; expected a file that is there")
+    checks = url.one_of("verify", {"required": "check the certificate", "none": "believe anybody"})
+    return {"ssl_cert_reqs": checks, **files}
 
 
 def _check_redis(url: BrokerUrl, what: str) -> None:
-    hosts = url.hosts
-    if len(hosts) > 1 and _REDIS_KINDS[url.scheme] in ("plain", "tls"):
+    hosts, kind = url.hosts, _REDIS_KINDS[url.scheme]
+    if len(hosts) > 1 and kind == "plain":
         raise ConfigError(
             f"{what} is {url.shown!r}, which names {len(hosts)} servers; expected redis+sentinel:// or redis+cluster://"
         )
-    if not hosts and _REDIS_KINDS[url.scheme] in ("sentinel", "cluster"):
+    if not hosts and kind in ("sentinel", "cluster"):
         raise ConfigError(f"{what} is {url.shown!r}; expected {url.scheme}://HOST:PORT,HOST:PORT")
+    if kind == "socket" and (hosts or not url.place):
+        raise ConfigError(f"{what} is {url.shown!r}; expected redis+unix:///FOLDER/FILE (three slashes)")
+    for name in url.options:
+        fits = _REDIS_OPTIONS.get(name, "")
+        if fits and fits != kind and not (fits == "tls" and _is_encrypted(url.scheme)):
+            expected = "rediss://" if fits == "tls" else "redis+unix://" if fits == "socket" else "redis+sentinel://"
+            raise ConfigError(f"{what} is {url.shown!r}; the option {name} is for {expected}")
     prefix = url.options.get("prefix", "worklist")
     if not prefix or not prefix.isprintable() or set(prefix) & set("{} "):
         raise ConfigError(f"{what}: prefix is {prefix!r}; expected a name without spaces and braces")
@@ -189,14 +322,17 @@ def _check_redis(url: BrokerUrl, what: str) -> None:
 
 
 def _database(url: BrokerUrl, what: str = "url") -> int:
-    if not (url.place or "0").isdecimal():
-        raise ConfigError(
-            f"{what} is {url.shown!r}; expected the number of a database behind the slash, such as "
-            f"{url.scheme}://localhost:6379/0"
-        )
-    if url.place not in ("", "0") and _REDIS_KINDS[url.scheme] == "cluster":
+    kind = _REDIS_KINDS[url.scheme]
+    number = url.options.get("db", "0") if kind == "socket" else url.place or "0"
+    if not (number.isascii() and number.isdecimal()):
+        example = {
+            "socket": "redis+unix:///run/redis.sock?db=0",
+            "sentinel": "redis+sentinel://localhost:26379/0?master=mymaster",
+        }.get(kind, f"{url.scheme}://localhost:6379/0")
+        raise ConfigError(f"{what} is {url.shown!r}; expected the number of a database, as in {example}")
+    if number != "0" and kind == "cluster":
         raise ConfigError(f"{what} is {url.shown!r}; a cluster has database 0 only, so tell apps apart by ?prefix=")
-    return int(url.place or 0)
+    return int(number)
 
 
 def _open_postgres(url: BrokerUrl, codec: Codec) -> Store:
@@ -252,25 +388,39 @@ def _check_sqlite(url: BrokerUrl, what: str) -> None:
 class Adapter(NamedTuple):
     """How the URLs of one scheme are opened."""
 
-    open: Callable[[BrokerUrl, Codec], Store]
+    open: Callable[[BrokerUrl, Codec], ResultStore]
     capabilities: Capabilities
-    options: Sequence[str] = ()
-    """What may stand behind the question mark."""
+    options: Sequence[str] | None = ()
+    """What may stand behind the question mark; None: whatever its driver knows."""
     check: Callable[[BrokerUrl, str], None] = _check_nothing
     """Raises ConfigError for a URL that cannot mean anything."""
     extra: str | None = None
     """The extra of the package that brings the driver."""
+    results_apart: bool = False
+    """Whether it is a broker that keeps no results itself."""
 
+
+_RABBITMQ_OPTIONS = ("prefix", "queue_type", "timeout", "cafile")
 
 ADAPTERS = {
     "memory": Adapter(_open_memory, MemoryBroker.capabilities),
-    **dict.fromkeys(_REDIS_KINDS, Adapter(_open_redis, Capabilities(), _REDIS_OPTIONS, _check_redis, "redis")),
+    **dict.fromkeys(
+        ("amqp", "amqps"),
+        Adapter(_open_rabbitmq, RABBITMQ, _RABBITMQ_OPTIONS, _check_rabbitmq, "rabbitmq", results_apart=True),
+    ),
+    **dict.fromkeys(_REDIS_KINDS, Adapter(_open_redis, Capabilities(), tuple(_REDIS_OPTIONS), _check_redis, "redis")),
     "sqlite": Adapter(_open_sqlite, SqliteBroker.capabilities, ("durability", "patience"), _check_sqlite),
     "postgresql": Adapter(
         _open_postgres, Capabilities(transaction=True), _POSTGRES_OPTIONS, _check_postgres, "postgres"
     ),
 }
 """From the scheme of a URL to what it opens."""
+
+RESULT_STORES = {
+    "mongodb": Adapter(_open_mongodb, Capabilities(), None, _check_mongodb, "mongodb"),
+    "mongodb+srv": Adapter(_open_mongodb, Capabilities(), None, _check_mongodb, "mongodb"),
+}
+"""What keeps results and is no broker."""
 
 ALIASES = {"postgres": "postgresql"}
 """Schemes that are another one."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from .adapters import BrokerUrl
+from .adapters import BrokerUrl, ResultsUrl
 from .bar import TerminalBar
 from .core.awaiting import Watch, Watcher
 from .core.batching import Batcher
@@ -100,7 +100,8 @@ class Worklist:
         self,
         url: str | None = None,
         *,
-        results: ResultsPolicy | None = None,
+        results: ResultsPolicy | str | None = None,
+        keep: ResultsPolicy | None = None,
         keep_results: Duration | None = None,
         lease: Duration | None = None,
         redeliveries: int | None = None,
@@ -118,7 +119,7 @@ class Worklist:
         self.max_payload = setting("max_payload", max_payload, size)
         self.lease = setting("lease", lease, _lease_time)
         self._defaults = TaskOptions(
-            results=setting("results", results, partial(check_option, "results")),
+            results=self._policy(setting("results", results, _policy_or_store), setting("keep", keep, _policy)),
             keep_results=setting("keep_results", keep_results, partial(check_option, "keep_results")),
             redeliveries=setting("redeliveries", redeliveries, partial(check_option, "redeliveries")),
         )
@@ -135,6 +136,15 @@ class Worklist:
         self._started: WorkerProcess | None = None
         self._make_threads_meet()
         _apps.add(self)
+
+    def _policy(self, results: "ResultsPolicy | ResultsUrl | None", keep: ResultsPolicy | None) -> ResultsPolicy:
+        """Return what is kept of finished jobs, and see to where: `results` says the one or the other."""
+        if isinstance(results, str):
+            if keep is not None and results not in ("all", keep):
+                raise ConfigError(f"results is {results!r} and keep is {keep!r}; give one of them")
+            return keep or results
+        self.place.keep_results_in(results)
+        return keep or "all"
 
     def _make_threads_meet(self) -> None:
         """Make what the threads of this process share; a forked child needs its own."""
@@ -528,6 +538,11 @@ class Worklist:
                 "app.make_worker() in a thread"
             )
         file = self.place.file
+        if file is None and self.capabilities.durable:
+            raise ConfigError(
+                f"start_worker is for the jobs of a file; those of {self.place.scheme}:// are served by "
+                "`worklist worker MODULE:APP`, anywhere"
+            )
         if file is None:
             raise ConfigError(
                 f"the jobs of {self.place.scheme}:// live in the process that puts them, where no other can see them; "
@@ -599,6 +614,22 @@ class Worklist:
 
     def __repr__(self) -> str:
         return f"<Worklist on {self.place.scheme} with {len(self.tasks)} tasks>"
+
+
+def _policy(value: Any, what: str) -> ResultsPolicy | None:
+    return None if value is None else check_option("results", value, what)
+
+
+def _policy_or_store(value: Any, what: str) -> "ResultsPolicy | ResultsUrl | None":
+    """Return what is kept, or where; None: in the queues of those who have put the jobs."""
+    if value == "rpc":
+        return None
+    if isinstance(value, str) and "://" in value:
+        return ResultsUrl(value, what)
+    try:
+        return _policy(value, what)
+    except ConfigError as error:
+        raise ConfigError(f"{error}, or a place for results such as redis://HOST, or 'rpc'") from None
 
 
 def _secret(value: Any, what: str) -> str | None:

@@ -24,9 +24,14 @@ SETTINGS = (
     Setting(
         "url",
         "sqlite:///worklist.db",
-        "Where the jobs live: sqlite:///FILE, sqlite:////ABSOLUTE/FILE, redis://HOST or memory://",
+        "Where the jobs live: sqlite:///FILE, sqlite:////ABSOLUTE/FILE, redis://HOST, amqp://HOST or memory://",
     ),
-    Setting("results", "all", "What is kept of finished jobs: all, failures or none; a task may differ"),
+    Setting(
+        "results",
+        "all",
+        "What is kept of finished jobs: all, failures or none; a task may differ. For amqp://, where: a URL, or rpc",
+    ),
+    Setting("keep", None, "What is kept of finished jobs, where `results` says where"),
     Setting("keep_results", "7d", "For how long finished jobs are kept; a task may differ"),
     Setting("lease", "30s", "How long a worker may be silent before its jobs are given to another one"),
     Setting("redeliveries", 3, "How many workers may die with a job before it fails"),

@@ -1,15 +1,20 @@
 """The contract on a real Redis server, started for these tests."""
 
+import contextlib
 import secrets
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 
 from worklist.brokers.redis import RedisBroker
-from worklist.core.job import JobId
-from worklist.core.ports import Store
+from worklist.core.errors import BrokerUnavailable
+from worklist.core.job import JobId, JobState
+from worklist.core.outcome import Done
+from worklist.core.ports import Settlement, Store
 from worklist.testing import BrokerContract, FakeClock
+from worklist.testing.contract_tools import a_job
 
 from ..servers.redis import needs_redis, shared
 
@@ -43,3 +48,50 @@ class TestRedis(BrokerContract):
         length = int.from_bytes(stored[17:19], "little")
         client.hset(f"{{{self.prefix}}}:j", id, stored[: 19 + length] + body)
         client.close()
+
+    def test_leases_whose_answer_was_lost_are_given_again(
+        self, broker: RedisBroker, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second, other = a_job(), a_job(), a_job()
+        broker.put([first, second])
+        with losing_answers(broker, monkeypatch, 2), pytest.raises(BrokerUnavailable):
+            broker.exchange((), "w", ["default"], 1, 30.0)
+        broker.put([other])
+        (lease,) = broker.exchange((), "w", ["default"], 5, 30.0)
+        assert (lease.id, lease.attempt, lease.lost) == (first.id, 1, 0)
+        done = Settlement(lease, Done(b""))
+        with losing_answers(broker, monkeypatch, 1):
+            again = broker.exchange([done], "w", ["default"], 5, 30.0)
+        assert [it.id for it in again] == [second.id, other.id]
+        assert broker.counts() == {"default": {JobState.SUCCEEDED: 1, JobState.RUNNING: 2}}
+        assert broker.exchange((), "w", ["default"], 5, 30.0) == []
+
+    def test_leases_whose_answer_was_lost_lapse_where_nobody_asks_again(
+        self, broker: RedisBroker, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job = a_job()
+        broker.put([job])
+        with losing_answers(broker, monkeypatch, 2), pytest.raises(BrokerUnavailable):
+            broker.lease("w", ["default"], 1, 30.0)
+        clock.advance(31.0)
+        (lease,) = broker.lease("other", ["default"], 5, 30.0)
+        assert (lease.id, lease.lost) == (job.id, 1)
+        assert broker.lease("w", ["default"], 5, 30.0) == []
+
+
+@contextlib.contextmanager
+def losing_answers(broker: RedisBroker, monkeypatch: pytest.MonkeyPatch, times: int) -> Iterator[None]:
+    """Let the server do what it is asked, and so many times let nobody hear of it."""
+    left = [times]
+    run = broker._server._run
+
+    def run_and_lose(*arguments: Any) -> Any:
+        answer = run(*arguments)
+        left[0] -= 1
+        if left[0] >= 0:
+            raise redis.ConnectionError("cut")
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(broker._server, "_run", run_and_lose)
+        yield

@@ -1,5 +1,7 @@
 """Fingerprints: the fast path says what w3lib says; and when two requests are the same."""
 
+from urllib.parse import urljoin
+
 from hypothesis import given
 from hypothesis import strategies as st
 from w3lib.url import canonicalize_url, safe_url_string
@@ -7,6 +9,7 @@ from w3lib.url import canonicalize_url, safe_url_string
 from worklist.crawl.fingerprint import canonical, fingerprint, safe
 from worklist.crawl.headers import Headers
 from worklist.crawl.request import FormRequest, JsonRequest, Request, request_from_dict
+from worklist.crawl.response import TextResponse
 
 PARTS = [
     "http://",
@@ -48,6 +51,12 @@ def test_canonical_as_w3lib(url):
 @given(st.one_of(urls, hosts))
 def test_safe_as_w3lib(url):
     assert outcome(safe, url) == outcome(safe_url_string, url)
+
+
+@given(st.one_of(urls, hosts), st.lists(st.sampled_from(PARTS), max_size=6).map("".join))
+def test_joined_as_urllib(base, link):
+    page = TextResponse(base, body=b"")
+    assert outcome(page.urljoin, link) == outcome(lambda it: urljoin(page.base_url, it), link)
 
 
 def test_same_and_different():

@@ -16,6 +16,8 @@ from tests.servers.proxy import Proxy
 from tests.servers.redis import Sentinel, Server, make_cluster, needs_redis
 from worklist import Worklist
 from worklist.core.errors import BrokerUnavailable
+from worklist.core.job import JobState
+from worklist.core.ports import Filter
 
 from .conftest import Place, eventually
 
@@ -63,6 +65,11 @@ class Fleet:
         assert self.place.counts() == {"succeeded": jobs}
         assert self.place.tasks.work.enqueue(jobs).result(timeout=30) == jobs
 
+    def check_no_worker_was_thought_dead(self) -> None:
+        """Check that leases whose answer was lost came to their workers all the same."""
+        records = self.place.app.inspector.find(Filter(state=JobState.SUCCEEDED, limit=10 * JOBS))
+        assert [record.id for record in records if record.lost] == []
+
 
 @pytest.fixture
 def server() -> Iterator[Server]:
@@ -98,13 +105,14 @@ def fleet(make_fleet: Callable[[str], Fleet], proxy: Proxy) -> Fleet:
 
 def test_the_server_is_killed_and_started_again(fleet: Fleet, server: Server) -> None:
     handles = fleet.put()
-    fleet.worker()
-    fleet.worker()
+    fleet.worker(lease=30.0)
+    fleet.worker(lease=30.0)
     for share in (1, 2):
         fleet.begun(share * JOBS // 4)
         server.kill()
         server.start()
     fleet.check(handles)
+    fleet.check_no_worker_was_thought_dead()
 
 
 def test_the_server_is_away_for_a_while(fleet: Fleet, server: Server) -> None:
@@ -119,12 +127,13 @@ def test_the_server_is_away_for_a_while(fleet: Fleet, server: Server) -> None:
 
 def test_connections_are_cut(fleet: Fleet, proxy: Proxy) -> None:
     handles = fleet.put()
-    fleet.worker()
-    fleet.worker()
+    fleet.worker(lease=30.0)
+    fleet.worker(lease=30.0)
     for share in range(1, 9):
         fleet.begun(share * JOBS // 10)
         proxy.cut()
     fleet.check(handles)
+    fleet.check_no_worker_was_thought_dead()
 
 
 def test_connections_fall_silent(fleet: Fleet, proxy: Proxy) -> None:
@@ -148,7 +157,9 @@ def test_an_idle_worker_whose_connection_falls_silent_hears_of_jobs_again(fleet:
     proxy.freeze()
     time.sleep(0.5)
     proxy.thaw()
+    begun = time.monotonic()
     assert fleet.place.tasks.work.enqueue(2).result(timeout=60) == 2
+    assert time.monotonic() - begun < 20, "also the one who waits for the result hears again"
 
 
 def test_scripts_are_forgotten(fleet: Fleet, server: Server) -> None:

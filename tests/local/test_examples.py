@@ -25,6 +25,7 @@ def run(name, *arguments):
 
 
 PRINTED = [
+    ("anywhere.py", (), ["on sqlite://: 0 1 4 9 16 25 36 49 64 81"]),
     ("recent_calls.py", (), ["at  3,002 ms: 3 within the last 3,000 ms"]),
     ("hot_potato.py", (), [" 1. David leaves", "Susan wins"]),
     ("hot_potato.py", ("2", "A", "B", "C"), ["B wins"]),

@@ -139,6 +139,42 @@ class Server:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+class Bouncer:
+    """PgBouncer in transaction mode before a server: each transaction gets any of a few sessions."""
+
+    def __init__(self, program: str, target: str) -> None:
+        parts = urlsplit(target)
+        self._folder = Path(tempfile.mkdtemp(prefix="worklist-pgbouncer-"))
+        who: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("nobody")
+            os.chown(self._folder, user.pw_uid, user.pw_gid)
+            who = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        port = free_port()
+        login = f"user={parts.username}" + (f" password={unquote(parts.password)}" if parts.password else "")
+        file = self._folder / "pgbouncer.ini"
+        file.write_text(
+            f"[databases]\ntest = host={parts.hostname} port={parts.port or 5432} dbname={parts.path[1:]} {login}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\npool_mode = transaction\n"
+            "default_pool_size = 5\nmax_client_conn = 200\nunix_socket_dir =\n"
+        )
+        file.chmod(0o644)
+        self.url = f"postgresql://anybody@127.0.0.1:{port}/test"
+        self._process = subprocess.Popen([program, "-q", file], stderr=subprocess.DEVNULL, cwd="/", **who)
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            with contextlib.suppress(psycopg.OperationalError):
+                psycopg.connect(self.url, connect_timeout=2).close()
+                return
+            time.sleep(0.05)
+        raise RuntimeError("PgBouncer does not start")
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
 def _children_of(pid: int) -> list[int]:
     return [int(it) for it in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -180,5 +216,25 @@ def postgres_url(request: pytest.FixtureRequest) -> str:
 def postgres_schema(postgres_url: str) -> Iterator[Database]:
     """Give a schema that no other test uses."""
     database = Database(postgres_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def bouncer_url(postgres_url: str) -> Iterator[str]:
+    """Give the URL of a PgBouncer before the server."""
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+    if program is None:
+        _missing("PgBouncer is not installed: apt-get install pgbouncer")
+    assert program is not None
+    bouncer = Bouncer(program, postgres_url)
+    yield bouncer.url
+    bouncer.close()
+
+
+@pytest.fixture
+def bouncer_schema(bouncer_url: str) -> Iterator[Database]:
+    """Give a schema that is reached through a PgBouncer."""
+    database = Database(bouncer_url)
     yield database
     database.close()

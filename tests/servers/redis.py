@@ -76,8 +76,9 @@ class Server:
 class Sentinel(Server):
     """One that watches a master called ``mymaster``, and lets a replica take over within seconds."""
 
-    def __init__(self, master: int) -> None:
+    def __init__(self, master: int, *more: str) -> None:
         self.master = master
+        self._more = more
         super().__init__()
 
     def start(self) -> None:
@@ -86,6 +87,7 @@ class Sentinel(Server):
             f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\n"
             f"sentinel monitor mymaster 127.0.0.1 {self.master} 1\n"
             "sentinel down-after-milliseconds mymaster 1000\nsentinel failover-timeout mymaster 5000\n"
+            + "".join(f"{line}\n" for line in self._more)
         )
         self._process = subprocess.Popen([PROGRAM or "", str(config), "--sentinel"], stdout=subprocess.DEVNULL)
         wait_for(self.port)
@@ -94,17 +96,26 @@ class Sentinel(Server):
 def make_cluster(servers: int) -> list[Server]:
     """Return servers that form a cluster."""
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
-    made = [
-        Server(*options, port=free_port(below=55_000)) for _ in range(servers)
-    ]  # 10,000 above is another of its own
-    places = [f"127.0.0.1:{it.port}" for it in made]
+    made: list[Server] = []
+    try:
+        while len(made) < servers:
+            made.append(Server(*options, port=free_port(below=55_000)))  # 10,000 above is another of its own
+        _join(made)
+    except BaseException:
+        for it in made:
+            it.close()
+        raise
+    return made
+
+
+def _join(servers: Sequence[Server]) -> None:
+    places = [f"127.0.0.1:{it.port}" for it in servers]
     command = ["redis-cli", "--cluster", "create", *places, "--cluster-yes"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=60)
     end = time.monotonic() + 30
-    while any(b"cluster_state:ok" not in it.client.execute_command("CLUSTER", "INFO") for it in made):
+    while any(b"cluster_state:ok" not in it.client.execute_command("CLUSTER", "INFO") for it in servers):
         assert time.monotonic() < end, "the cluster does not come up"
         time.sleep(0.1)
-    return made
 
 
 @functools.cache

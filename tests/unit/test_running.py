@@ -650,6 +650,21 @@ def test_a_worker_waits_for_its_broker_and_loses_no_outcome(app, monkeypatch):
     assert [trouble.error for trouble in troubles] == ["try later"] * 2
 
 
+def test_a_worker_that_is_to_end_when_all_is_done_waits_for_its_broker_too(app, monkeypatch):
+    held_back, calls = app.store.held_back, Counter()
+
+    def unreliable(*args: Any) -> Any:
+        calls["n"] += 1
+        if calls["n"] == 1:
+            raise BrokerUnavailable("try later")
+        return held_back(*args)
+
+    monkeypatch.setattr(app.store, "held_back", unreliable)
+    job = app.task(name="task")(lambda: 7).enqueue()
+    app.work(until_empty=True, threads=1)
+    assert (job.result(timeout=0), calls["n"] > 1) == (7, True)
+
+
 # -- tasks that nobody knows ----------------------------------------------------------------------------------
 
 

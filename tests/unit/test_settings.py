@@ -21,7 +21,7 @@ from worklist.settings import SETTINGS
         ("worklist.db", "expected something like"),
         (5, "expected something like"),
         ("sqllite:///a.db", "did you mean 'sqlite'"),
-        ("mysql://a", "known are memory://, .*redis://.*, sqlite://"),
+        ("mysql://a", "known are amqp://, .*memory://, .*redis://.*, sqlite://"),
         ("sqlite://a.db", "three slashes"),
         ("sqlite:///", "three slashes"),
         ("sqlite:a.db", "expected sqlite:///FILE"),

@@ -328,6 +328,21 @@ class ResultStore(Protocol):
     def wait_change(self, seconds: float) -> None:
         """Return as soon as some job may have changed, or after `seconds`."""
 
+    def keep(self, records: Sequence[JobRecord], seconds: float) -> None:
+        """Keep the records of jobs that have ended in another broker, which keeps none, for so long.
+
+        A record takes the place of one that is there, unless that is of a later attempt.
+        """
+
+    def prune(self, limit: int) -> int:
+        """Remove records whose time is over, about `limit` at most; return how many."""
+
+    def wake(self) -> None:
+        """Make every `wait_change` under way in this process return."""
+
+    def close(self) -> None:
+        """Give back connections and files."""
+
 
 class Inspector(Protocol):
     """The read side, for people, and the changes they may make."""

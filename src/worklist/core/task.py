@@ -358,6 +358,9 @@ class Call(Generic[P, R]):
                 f"{self._task.name}() is declared with replace=True, so as a step that waits for another one it could "
                 "replace a job that does not; have a job of its own do that: current_job().put(...)"
             )
+        can = self._task.client.capabilities
+        if place is not None and not can.group and (place.group or place.after):
+            raise ConfigError(f"{self._task.name}() as part of a workflow or a group: {_cannot('group', can)}")
         takes = place is not None and place.takes
         signature = self._task.signature.rest if takes else self._task.signature
         data = signature.encode(args, kwargs)
@@ -557,5 +560,11 @@ def _refuse_unsupported(options: TaskOptions, who: str, can: Capabilities) -> No
     }
     for name, wanted in asked.items():
         if wanted and not getattr(can, name):
-            urls = "a postgresql:// URL" if name == "transaction" else "a SQL or Redis URL"
-            raise ConfigError(f"{who}: this broker cannot do {name}; use {urls} for it")
+            raise ConfigError(f"{who}: {_cannot(name, can)}")
+
+
+def _cannot(what: str, can: Capabilities) -> str:
+    """Return what to say of something that a broker cannot do."""
+    able = ", ".join(name for name in can.__struct_fields__ if getattr(can, name) and name != "durable")
+    urls = "a postgresql:// URL" if what == "transaction" else "a SQL or Redis URL"
+    return f"this broker cannot do {what}, only {able}; use {urls} for it"

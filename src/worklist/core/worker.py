@@ -342,7 +342,11 @@ class Worker:
         """Whether there is nothing left to do; jobs that their lane holds back are waited for."""
         if self._work_expected or self._in_flight or self._unsettled:
             return False
-        return not self._broker.held_back(self._options.queues)
+        try:
+            return not self._broker.held_back(self._options.queues)
+        except BrokerUnavailable as error:
+            self._wait_out(error)
+            return False
 
     def _over(self) -> bool:
         if self._options.max_jobs is not None and self.processed >= self._options.max_jobs:

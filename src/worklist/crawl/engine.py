@@ -404,9 +404,7 @@ class Engine:
             )
         except Exception as error:
             self._stats.inc_value("item_error_count")
-            logger.error(
-                "a pipeline raised %s for an item of %s: %s", type(error).__name__, where, error, exc_info=error
-            )
+            logger.exception("a pipeline raised %s for an item of %s", type(error).__name__, where)
             await self._signals.send(
                 signals.item_error, item=item, failure=Failure(error), response=response, spider=self.spider
             )

@@ -12,6 +12,7 @@ import json
 import mimetypes
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from re import Pattern
 from typing import Any, Self
 from urllib.parse import urljoin
@@ -29,6 +30,9 @@ from w3lib.html import get_base_url, strip_html5_whitespace
 from .headers import Headers
 from .request import Request
 
+_plain_path = re.compile(r"(?:/[A-Za-z0-9\-_~][A-Za-z0-9\-._~]*)+/?(?:\?[A-Za-z0-9\-._~=&]+)?\Z").match
+_plain_origin = re.compile(r"https?://[a-z0-9.\-]+(?::[0-9]+)?(?=[/?#]|\Z)").match
+"""What `urljoin` only puts together: a path without dots at the beginning of its parts, and where it begins."""
 _UNSET: Any = object()
 _HEAD = 4096  # characters in which <base href> is looked for
 _SNIFFED = 5000  # bytes that are looked at to tell text from binary
@@ -258,7 +262,15 @@ class TextResponse(Response):
 
     def urljoin(self, url: str) -> str:
         """`url` made absolute against the base of this page."""
+        if _plain_path(url):
+            return self._origin + url if self._origin else urljoin(self.base_url, url)
         return urljoin(self.base_url, url)
+
+    @cached_property
+    def _origin(self) -> str:
+        """Scheme and host of the base, where they are plain, else nothing."""
+        found = _plain_origin(self.base_url)
+        return found[0] if found else ""
 
     def json(self) -> Any:
         """Decode the body as JSON; the same object at every call."""
@@ -329,9 +341,11 @@ class TextResponse(Response):
 
     def _followed(self, urls: Iterable[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Request]:
         """Make requests for what a page links to; what is no URL at all is the page's fault, and left out."""
+        if not args:
+            kwargs["encoding"] = kwargs.get("encoding") or self.encoding
         for url in urls:
             with contextlib.suppress(ValueError):
-                yield self.follow(url, *args, **kwargs)
+                yield self.follow(url, *args, **kwargs) if args else Request(self.urljoin(url), **kwargs)
 
 
 class HtmlResponse(TextResponse):

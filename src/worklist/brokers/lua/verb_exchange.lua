@@ -1,9 +1,10 @@
+-- At hand: lease_once settle settle_done each many name_of number_of keep release note_change follow retain lease lapse promote serve start flags wake tell
 -- Settle, then lease.
 local input = cmsgpack.unpack(ARGV[2])
 W.settle(input.done, input.others)
 local number, leased = false, {}
 if input.limit > 0 then
-  number, leased = W.lease(input.worker, input.queues, input.limit, input.seconds)
+  number, leased = W.lease_once(input.call, input.worker, input.queues, input.limit, input.seconds)
   W.retain()
 end
 W.tell()

@@ -14,7 +14,7 @@ end
 if call("EXISTS", P .. "c") == 1 then
   for _, it in ipairs(input.held) do
     local queue = call("HGET", P .. "c", it[1]) and W.name_of(it[3])
-    if queue and tonumber(call("ZSCORE", of_queue("r", queue), it[1])) == it[2] then
+    if queue and call("HGET", of_queue("r", queue), it[1]) == tostring(it[2]) then
       stop[#stop + 1] = it[1]
     end
   end

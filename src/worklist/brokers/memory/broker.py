@@ -37,7 +37,7 @@ from ...core.ports import (
 from ...core.schedule import Schedule
 from .groups import MemoryGroups, made_at
 from .lanes import MemoryLanes
-from .rows import Row
+from .rows import Row, kept_row
 from .schedules import MemorySchedules
 
 
@@ -404,6 +404,20 @@ class MemoryBroker(MemorySchedules):
     def _has_work(self, queue: str, now: float) -> bool:
         ready = self._ready.get((queue, None)) or self._lanes.is_open(queue, now)
         return bool(ready) and queue not in self._paused
+
+    def keep(self, records: Sequence[JobRecord], seconds: float) -> None:
+        """Keep the records of another broker's jobs (see ResultStore.keep)."""
+        with self._changed:
+            now = self._clock()
+            for record in records:
+                there = self._by_id.get(record.id)
+                if there is not None and (not there.state.finished or there.attempt > record.attempt):
+                    continue
+                if there is not None:
+                    self._forget(there)
+                row = kept_row(next(self._tokens), record, now + seconds)
+                self._rows[row.token] = self._by_id[record.id] = row
+            self._notify()
 
     def wait_change(self, seconds: float) -> None:
         """Wait until any job has changed."""

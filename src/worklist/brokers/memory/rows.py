@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from ...core.job import ErrorInfo, GroupId, Job, JobState, Progress, Ties
+from ...core.job import ErrorInfo, GroupId, Job, JobRecord, JobState, Progress, Ties
 
 _UNTIED = Ties()
 
@@ -49,3 +49,25 @@ class Row:
     def lane(self) -> str | None:
         """The lane it stands in."""
         return self.ties.lane
+
+
+def kept_row(token: int, record: JobRecord, forget_at: float) -> Row:
+    """Return the row of a job that has ended in another broker."""
+    job = Job(record.id, record.task, queue=record.queue, priority=record.priority, created=record.enqueued)
+    return Row(
+        token,
+        job,
+        record.body,
+        record.enqueued,
+        record.enqueued,
+        state=record.state,
+        attempt=record.attempt,
+        lost=record.lost,
+        started=record.started,
+        finished=record.finished,
+        forget_at=forget_at,
+        result=record.result,
+        errors=list(record.errors),
+        progress=record.progress,
+        logs=record.logs,
+    )

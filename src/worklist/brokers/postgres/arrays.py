@@ -92,7 +92,7 @@ class Texts(Column):
 
     def elements(self, values: Sequence[Any]) -> bytes:
         """Return the elements, each with its length before it."""
-        return _with_lengths([value.encode() for value in values])
+        return _with_lengths([value.encode("utf-8", "surrogatepass") for value in values])
 
 
 def _with_lengths(values: Iterable[bytes | None]) -> bytes:

@@ -6,18 +6,20 @@ that wait for it, is changed in transactions that are alone: docs/decisions/0013
 """
 
 import functools
+import itertools
 import threading
 import time
 import weakref
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from ...core.bounds import within
 from ...core.codec import Codec
-from ...core.job import FOREVER, KEEP_UNRUN, GroupId, Job, JobId
+from ...core.errors import BrokerError
+from ...core.job import FOREVER, KEEP_UNRUN, GroupId, Job, JobId, JobRecord
 from ...core.lane import LaneLimits
 from ...core.outcome import HAND_BACK, Cancel, Done, Fail, Retry, Snooze, lost_worker
 from ...core.ports import Capabilities, Extended, Lease, Report, Settlement, WorkerInfo
@@ -30,6 +32,7 @@ from ..sql.records import (
     WAITING,
     encode,
     held_until,
+    kept_row,
     place_of,
     tied_of,
     with_error,
@@ -93,7 +96,7 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
 
         return self._server.transact(at_its_time)
 
-    def _alone(self, work: Callable[[Session, float], T]) -> T:
+    def _alone(self, work: Callable[[Session, float], T], slow: bool = False) -> T:
         """Return what `work` returns, done in one transaction while no other such one is under way."""
 
         def when_free(db: Session) -> T:
@@ -102,7 +105,7 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
             db.execute("SELECT @.tell_1(%s::text[])", (_TOLD,))
             return done
 
-        return self._server.transact(when_free)
+        return self._server.transact(when_free, slow)
 
     # -- putting --------------------------------------------------------------------------------------------
 
@@ -385,13 +388,13 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         """Settle, then lease, in one transaction (see Broker.exchange)."""
         queues = [*dict.fromkeys(queues)]
         emptied = self._emptied(settlements)
-        leases = self._exchange_plain(settlements, emptied, worker, queues, limit, seconds)
+        entangled = any(it.lease.tied or it.followers for it in settlements)
+        leases = None if entangled else self._exchange_plain(settlements, emptied, worker, queues, limit, seconds)
         if leases is None:
 
             def work(db: Session, now: float) -> list[Lease]:
                 self._settle(db, settlements, now)
-                if emptied:
-                    db.execute(SQL["release"], (emptied,))
+                db.execute(SQL["release"], (emptied,))
                 return self._lease(db, worker, queues, limit, seconds, now) if limit > 0 else []
 
             leases = self._alone(work)
@@ -407,14 +410,32 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         limit: int,
         seconds: float,
     ) -> list[Lease] | None:
-        """Do it by one call where all that has ended is plain; None where there is more to it."""
-        done = _plain(settlements)
-        if done is None:
-            return None
-        places, numbers, results, keep = done
-        ended = (Integers(places), Integers(numbers), Blobs(results), keep, Integers(emptied))
-        values = (self._fixed(), *ended, worker, queues, max(limit, 0), seconds)
-        found = self._server.call(SQL["exchange"], values)
+        """Do it for jobs that are tied to nothing, by one call but for those that failed; None where more is to do."""
+        keep = settlements[0].keep if settlements else 0.0
+        done, dropped, others = [], [], []
+        for it in settlements:
+            if type(it.outcome) is not Done or it.keep != keep or it.logs or it.progress is not None:
+                others.append(it)
+            elif it.results == "all":
+                done.append(it)
+            else:
+                dropped.append(it)
+        if others:
+            self._transact(lambda db, now: self._settle(db, others, now))
+        keys = [(it.lease.key, it.lease.id) for it in (*done, *dropped) if it.lease.key is not None]
+        values = (
+            self._fixed(),
+            Integers([it.lease.token for it in done]),
+            Integers([it.lease.number for it in done]),
+            Blobs([it.outcome.result for it in done]),  # type: ignore[union-attr]
+            keep,
+            Integers([it.lease.token for it in dropped]),
+            Integers([it.lease.number for it in dropped]),
+            Texts([key for key, _ in keys]),
+            Texts([id for _, id in keys]),
+            Integers(emptied),
+        )
+        found = self._server.call(SQL["exchange"], (*values, worker, queues, max(limit, 0), seconds))
         if found and found[0][1] is None:
             return None
         return [
@@ -688,14 +709,44 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         if told:
             db.execute(SQL["report"], [*map(list, zip(*told, strict=True))])
 
+    # -- the results of another broker's jobs -----------------------------------------------------------------
+
+    def keep(self, ended: Sequence[JobRecord], seconds: float) -> None:
+        """Keep the records of another broker's jobs (see ResultStore.keep)."""
+        places = {place_of(record.id): record for record in ended}
+        if not places:
+            return
+
+        def write(db: Session, now: float) -> None:
+            written = _keep(db, places)
+            missing = {id for _, id, _ in written} ^ {record.id for record in ended}
+            for record in (record for record in ended if record.id in missing):
+                where: dict[str, Any] = {"place": place_of(record.id), "id": record.id}
+                ((place, free),) = db.execute(SQL["find_place"], where).fetchall()
+                written += _keep(db, {place or free or where["place"]: record})  # beside the job that has its place
+            kept: defaultdict[float, list[int]] = defaultdict(list)
+            for seq, _, finished in written:
+                kept[finished].append(seq)
+            for finished, seqs in kept.items():
+                db.execute(SQL["retain"], (now + seconds, finished, seqs))
+
+        self._transact(write)
+
     # -- waiting --------------------------------------------------------------------------------------------
 
     def wait(self, queues: Sequence[str], seconds: float) -> None:
         """Wait for work (see Broker.wait)."""
+        try:
+            self._wait(queues, seconds)
+        except BrokerError:
+            if not self._server.closed:  # else it was closed meanwhile
+                raise
+
+    def _wait(self, queues: Sequence[str], seconds: float) -> None:
         ear = self._ear()
         end = time.monotonic() + seconds
         ear.attend([ANYTHING, *map(sign_of, queues)])
-        while (left := min(end - time.monotonic(), self._due_in(queues))) > 0:
+        while not self._server.closed and (left := min(end - time.monotonic(), self._due_in(queues))) > 0:
             before = time.monotonic()
             if ear.wait(left) or time.monotonic() - before >= left:
                 return
@@ -737,7 +788,7 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
 
     def prune(self, limit: int) -> int:
         """Remove finished jobs whose time is over, and expire what waited too long."""
-        return self._alone(lambda db, now: self._prune(db, limit, now))
+        return self._alone(lambda db, now: self._prune(db, limit, now), slow=True)
 
     def _prune(self, db: Session, limit: int, now: float) -> int:
         late = db.execute(SQL["overdue"], {"now": now, "limit": limit}).fetchall()
@@ -802,32 +853,6 @@ class _Batch:
             self.ready.add((lane, queue))
 
 
-def _plain(settlements: Sequence[Settlement]) -> tuple[list[int], list[int], list[bytes], float] | None:
-    """Return places, lease numbers and results of jobs that succeeded, and for how long all of them are kept.
-
-    None where one is tied to something, holds a key, has anything to tell, or is not kept like the others.
-    """
-    places, numbers, results = [], [], []
-    keep = settlements[0].keep if settlements else 0.0
-    for it in settlements:
-        lease, outcome = it.lease, it.outcome
-        if (
-            lease.tied
-            or lease.key is not None
-            or type(outcome) is not Done
-            or it.results != "all"
-            or it.keep != keep
-            or it.followers
-            or it.logs
-            or it.progress is not None
-        ):
-            return None
-        places.append(lease.token)
-        numbers.append(lease.number)
-        results.append(outcome.result)
-    return places, numbers, results, keep
-
-
 def _are_plain(jobs: Iterable[Job]) -> bool:
     """Return whether no job has a key, or is tied to anything."""
     return all(job.key is None and job.ties is None for job in jobs)
@@ -844,3 +869,9 @@ def _is_ready(row: Row, now: float) -> bool:
 
 def _result_and_error(outcome: Any) -> tuple[bytes | None, Any]:
     return getattr(outcome, "result", None), outcome.error if isinstance(outcome, Fail) else None
+
+
+def _keep(db: Session, places: Mapping[int, JobRecord]) -> list[Row]:
+    """Write records of jobs at their places; return those that were written."""
+    columns = [*map(list, zip(*itertools.starmap(kept_row, places.items()), strict=True))]
+    return db.execute(SQL["keep"], columns).fetchall()

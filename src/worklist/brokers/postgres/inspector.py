@@ -27,6 +27,7 @@ from ..sql.records import (
     record_of,
 )
 from . import groups, lanes, rows
+from .arrays import Integers, Texts
 from .groups import PostgresGroups
 from .lanes import PostgresLanes
 from .rows import QUEUED, SQL
@@ -49,7 +50,7 @@ class PostgresInspector:
     _lanes: PostgresLanes
     _groups: PostgresGroups
 
-    def _alone(self, work: Callable[[Session, float], T]) -> T:
+    def _alone(self, work: Callable[[Session, float], T], slow: bool = False) -> T:
         """Do work in a transaction, alone: the broker's."""
         raise NotImplementedError
 
@@ -65,19 +66,21 @@ class PostgresInspector:
 
     def load(self, ids: Sequence[JobId]) -> list[JobRecord | None]:
         """Return the records of jobs (see ResultStore.load)."""
-        places = [place_or_nowhere(id) for id in ids]
-        found = {row[0]: record_of(row) for row in self._server.call(f"{SQL['record']} {SQL['of_ids']}", (places,))}
-        return [found.get(id) or self._load_aside(id) for id in ids]
+        found = self._load_at(SQL["of_ids"], ids)
+        absent = [id for id in ids if id not in found]
+        if absent:
+            found |= self._load_at(SQL["of_ids_aside"], absent)
+        return [found.get(id) for id in ids]
 
-    def _load_aside(self, id: JobId) -> JobRecord | None:
-        """Return the record of a job that does not stand at the place its id says, or nowhere."""
-        found = self._server.call(f"{SQL['record']} {SQL['of_id']}", {"place": place_or_nowhere(id), "id": id})
-        return record_of(found[0]) if found else None
+    def _load_at(self, where: str, ids: Sequence[JobId]) -> dict[JobId, JobRecord]:
+        """Return what is known of jobs that stand at the places which their ids say, or beside them."""
+        values = {"places": Integers([place_or_nowhere(id) for id in ids]), "ids": Texts(ids)}
+        return {row[0]: record_of(row) for row in self._server.call(f"{SQL['record']} {where}", values)}
 
     def counts(self) -> dict[str, dict[JobState, int]]:
         """Return how many jobs each queue has in each state."""
         counts: dict[str, dict[JobState, int]] = {}
-        for queue, state, count in self._server.call(SQL["counts"]):
+        for queue, state, count in self._server.call(SQL["counts"], slow=True):
             of_queue = counts.setdefault(queue, {})
             of_queue[STATES[state]] = of_queue.get(STATES[state], 0) + int(count)
         return counts
@@ -87,7 +90,7 @@ class PostgresInspector:
         terms, values = _where(wanted)
         order = "DESC" if wanted.newest_first else "ASC"
         statement = f"{SQL['record']} WHERE {' AND '.join(terms)} ORDER BY seq {order} LIMIT %s"
-        return [record_of(row) for row in self._server.call(statement, [*values, wanted.limit])]
+        return [record_of(row) for row in self._server.call(statement, [*values, wanted.limit], slow=True)]
 
     def workers(self) -> list[WorkerInfo]:
         """Return the workers that are alive."""
@@ -112,7 +115,7 @@ class PostgresInspector:
                 changed += [row[1]] if row is not None and actions[change](db, row, now) else []
             return changed
 
-        return self._alone(change_all)
+        return self._alone(change_all, slow=True)
 
     def _cancel(self, db: Session, row: tuple[Any, ...], now: float) -> bool:
         seq, id, state, key, *_ = row
@@ -184,7 +187,7 @@ class PostgresInspector:
             rows.free_keys(db, [(key, id) for _, id, key, _ in found if key is not None])
             return len(found)
 
-        while some := self._alone(purge_some):
+        while some := self._alone(purge_some, slow=True):
             removed += some
         return removed
 
@@ -223,7 +226,7 @@ class PostgresInspector:
 
     def results(self, id: GroupId) -> list[bytes | None]:
         """Return the results of all members in the order in which they were made."""
-        return [result for (result,) in self._server.call(groups.SQL["results"], (id,))]
+        return [result for (result,) in self._server.call(groups.SQL["results"], (id,), slow=True)]
 
     def call_off(self, id: GroupId) -> int:
         """Cancel what has not begun of a group and ask what runs to stop, some thousands in a transaction."""
@@ -241,7 +244,7 @@ class PostgresInspector:
             return batch
 
         while found:
-            batch = self._alone(cancel_some)
+            batch = self._alone(cancel_some, slow=True)
             cancelled += len(batch)
             if len(batch) < _BATCH:
                 break

@@ -87,7 +87,7 @@ class PostgresLanes:
         found = db.execute(SQL["welcome"]).fetchall()
         if found:
             declared = {lane: LaneLimits(rate, burst, concurrency) for lane, _, rate, burst, concurrency in found}
-            self.declare(db, {lane: None if it == LaneLimits() else it for lane, it in declared.items()}, now)
+            self.declare(db, {lane: it for lane, it in declared.items() if it != LaneLimits()}, now)
             self.line_up(db, {(lane, queue) for lane, queue, *_ in found}, now)
 
     def _make_again(self, db: Session, name: str) -> Lane:

@@ -60,7 +60,8 @@ def take_out(db: Session, jobs: Iterable[int]) -> None:
     """Let queued jobs not be leased any more."""
     places = [*jobs]
     if places:
-        db.execute(SQL["take_out"], {"jobs": places})
+        db.execute(SQL["take_out_of_delayed"], (places,))
+        db.execute(SQL["take_out_of_ready"], (places,))
 
 
 def note_ended(db: Session, jobs: Iterable[int]) -> None:

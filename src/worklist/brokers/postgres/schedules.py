@@ -38,7 +38,7 @@ class PostgresSchedules:
         """Add jobs inside a transaction: the broker's."""
         raise NotImplementedError
 
-    def _alone(self, work: Callable[[Session, float], T]) -> T:
+    def _alone(self, work: Callable[[Session, float], T], slow: bool = False) -> T:
         """Do work in a transaction, alone: the broker's."""
         raise NotImplementedError
 

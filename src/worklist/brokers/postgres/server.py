@@ -26,6 +26,8 @@ Row = tuple[Any, ...]
 
 IDLE_CONNECTIONS = 4
 """How many connections are kept open for the next call."""
+SLOW_CALLS = 300.0
+"""Seconds that calls may take which look at very many jobs."""
 TRIES = 8
 """How often a transaction is tried that the server undoes because of others: a deadlock, a serialization failure."""
 _KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
@@ -107,6 +109,10 @@ def savepoint(db: Session) -> Iterator[None]:
 _statements_of: dict[str, dict[str, str]] = {}
 
 
+class NoAnswer(psycopg.OperationalError):
+    """The server did not answer in time: it is gone, the line is dead, or a lock is held for too long."""
+
+
 class _Connection(psycopg.Connection[Row]):
     """A connection whose calls end: with an answer, or with an OperationalError once there was none for too long."""
 
@@ -124,7 +130,7 @@ def _limited(steps: Generator[Any, Any, T], end: float) -> Generator[Any, Any, T
         while True:
             ready = yield step
             if not ready and time.monotonic() > end:
-                raise psycopg.OperationalError("no answer came")
+                raise NoAnswer("no answer came in time")
             step = steps.send(ready)
     except StopIteration as done:
         return done.value  # type: ignore[no-any-return]
@@ -151,7 +157,7 @@ class PostgresServer:
         self._idle_lock = threading.Lock()
         self._ready = False
         self._preparing = threading.Lock()
-        self._closed = False
+        self.closed = False
 
     # -- connections ----------------------------------------------------------------------------------------
 
@@ -194,19 +200,22 @@ class PostgresServer:
             return
         with self._preparing:
             if not self._ready:
-                with self.clear_errors(), self._borrowed() as connection:
+                with self.clear_errors(), self._borrowed(SLOW_CALLS) as connection:
                     schema.prepare(connection, self.place.schema, str(self.place))
                 self._ready = True
 
     @contextlib.contextmanager
-    def _borrowed(self) -> Iterator[_Connection]:
+    def _borrowed(self, patience: float) -> Iterator[_Connection]:
         """Give a connection that nobody else uses; one whose call was cut short is not kept."""
         with self._idle_lock:
             connection = self._idle.pop() if self._idle else None
         connection = connection or self.connect()
+        connection.patience = patience
         try:
             yield connection
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, NoAnswer):
+                self._give_up(connection)
             if connection.broken or connection.closed or connection.info.transaction_status:
                 connection.close()
             else:
@@ -214,9 +223,19 @@ class PostgresServer:
             raise
         self._give_back(connection)
 
+    def _give_up(self, connection: _Connection) -> None:
+        """Leave a connection without an answer, and those that were kept: they may be dead like it."""
+        with contextlib.suppress(psycopg.Error):
+            connection.cancel_safe(timeout=1.0)  # where the server is alive, nobody is to wait there for us
+        connection.close()
+        with self._idle_lock:
+            idle, self._idle = self._idle, []
+        for kept in idle:
+            kept.close()
+
     def _give_back(self, connection: _Connection) -> None:
         with self._idle_lock:
-            if len(self._idle) < IDLE_CONNECTIONS and not self._closed:
+            if len(self._idle) < IDLE_CONNECTIONS and not self.closed:
                 self._idle.append(connection)
                 return
         connection.close()
@@ -224,7 +243,7 @@ class PostgresServer:
     def close(self) -> None:
         """Close the connections that nobody uses, and those in use when they are given back."""
         with self._idle_lock:
-            self._closed = True
+            self.closed = True
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
@@ -233,15 +252,15 @@ class PostgresServer:
 
     # -- calls ------------------------------------------------------------------------------------------------
 
-    def call(self, statement: str, values: Values = ()) -> list[Row]:
-        """Run one statement as a transaction of its own; return its rows."""
-        return self._again(lambda db: db.execute(statement, values).fetchall())
+    def call(self, statement: str, values: Values = (), slow: bool = False) -> list[Row]:
+        """Run one statement as a transaction of its own; return its rows. A `slow` one may look at very many."""
+        return self._again(lambda db: db.execute(statement, values).fetchall(), slow)
 
     def change(self, statement: str, values: Values = ()) -> int:
         """Run one statement as a transaction of its own; return how many rows it changed."""
         return self._again(lambda db: db.execute(statement, values).rowcount)
 
-    def transact(self, work: Callable[[Session], T]) -> T:
+    def transact(self, work: Callable[[Session], T], slow: bool = False) -> T:
         """Return what `work` returns, done in one transaction; it is done again where the server undoes it."""
 
         def in_transaction(db: Session) -> T:
@@ -256,9 +275,9 @@ class PostgresServer:
                 raise
             return done
 
-        return self._again(in_transaction)
+        return self._again(in_transaction, slow)
 
-    def _again(self, call: Callable[[Session], T]) -> T:
+    def _again(self, call: Callable[[Session], T], slow: bool = False) -> T:
         """Make a call, which has to be one that may be made twice: again where the server undid it or is new.
 
         A connection that was kept may have been cut long ago, so with such a one the call is made on another.
@@ -270,12 +289,14 @@ class PostgresServer:
         while True:
             tries += 1
             try:
-                with self._borrowed() as connection:
+                with self._borrowed(SLOW_CALLS if slow else self.place.timeout) as connection:
                     return call(Session(connection, self.tables))
             except psycopg.OperationalError as error:
                 if error.sqlstate not in _REPEATED and not _is_cut(error):
                     raise self.translate(error) from error
                 if tries >= TRIES or (_is_cut(error) and tries > IDLE_CONNECTIONS + 1):
+                    raise self.translate(error) from error
+                if isinstance(error, NoAnswer) and tries > 1:
                     raise self.translate(error) from error
                 if error.sqlstate in _REPEATED:
                     time.sleep(random.uniform(0, 0.005 * 2**tries))  # noqa: S311

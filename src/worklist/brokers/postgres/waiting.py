@@ -50,7 +50,6 @@ class Ear:
             self._step = _POOLED_LOOKS[0]
             return True
         if self._connection is not None and wanted == self._signs:
-            self._step = _SLOW_LOOK
             return True
         with self._server.clear_errors():
             self._listen(wanted)
@@ -77,13 +76,17 @@ class Ear:
                 self._connection.execute("SELECT pg_advisory_unlock_all()")
 
     @property
+    def _longest(self) -> float:
+        return _POOLED_LOOKS[1] if self._server.pooled else _SLOW_LOOK
+
+    @property
     def attending(self) -> bool:
         """Whether others send notifications because of this one."""
         return bool(self._signs)
 
     def wait(self, seconds: float) -> bool:
         """Wait until a sign is given, at most until it is time to look; return whether there was one."""
-        step, self._step = min(seconds, self._step), min(self._step * 2, _POOLED_LOOKS[1] if self._server.pooled else 1)
+        step, self._step = min(seconds, self._step), min(self._step * 2, self._longest)
         if self._connection is None:
             return self._hear_pokes(select.select([self._near], [], [], step)[0])
         end = time.monotonic() + step

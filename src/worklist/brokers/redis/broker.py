@@ -10,14 +10,12 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
 from ...core.codec import Codec
-from ...core.errors import BrokerError, GroupEnded
-from ...core.job import KEEP_UNRUN, Job, JobId
+from ...core.errors import BrokerError, BrokerUnavailable, GroupEnded
+from ...core.job import KEEP_UNRUN, Job, JobId, JobRecord
 from ...core.ports import Capabilities, Extended, Lease, Report, Settlement, WorkerInfo
 from . import records
 from .inspector import RedisInspector
@@ -26,6 +24,7 @@ from .records import binary, encode
 from .schedules import RedisSchedules
 from .server import Client, RedisServer
 
+_KEPT_AT_ONCE = 1000
 CONSTANTS: dict[str, object] = {"KEEP_UNRUN": KEEP_UNRUN}
 
 
@@ -49,6 +48,8 @@ class RedisBroker(RedisInspector, RedisSchedules):
         self._own_channel = f"{self._server.prefix}own:{secrets.token_hex(8)}"
         self._local = threading.local()
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
+        self._unanswered: dict[str, str] = {}
+        """By worker: the name of an exchange without an answer; the next one, of the same name, is given its leases."""
         self._wakes = itertools.count(1)
         self._woken = 0
 
@@ -61,35 +62,19 @@ class RedisBroker(RedisInspector, RedisSchedules):
         """Add jobs (see Broker.put)."""
         if not jobs:
             return []
-        ids: list[JobId] = []
-        for some in _apart(jobs):
-            ids += self._put(some) or []
-        return ids
+        return self._put(jobs) or []
 
     def _put(self, jobs: Sequence[Job], **schedule: Any) -> list[JobId] | None:
-        """Add jobs of which no two replace the same one; None where the schedule that puts them has moved on."""
+        """Add jobs; None where the schedule that puts them has moved on."""
+        packed = [records.packed_job(job, self._codec) for job in jobs]
         if not schedule and not any(map(records.flags_of, jobs)):
-            packed = [records.packed_job(job, self._codec) for job in jobs]
-            return _texts(self._call("put", {"plain": True, "jobs": packed}))
-        expected: Sequence[JobId | None] = [None] * len(jobs)
-        while True:
-            packed = [self._packed(job, holder) for job, holder in zip(jobs, expected, strict=True)]
-            try:
-                answer = self._call("put", {"jobs": packed, **schedule})
-            except BrokerError as error:
-                _refuse_ended(error)
-                raise
-            if answer is None:
-                return None
-            if answer[0] == b"put":
-                return _texts(answer[1])
-            expected = [None if id is None else id.decode() for id in answer[1]]
-
-    def _packed(self, job: Job, holder: JobId | None) -> list[Any]:
-        named = job if holder is None else msgspec.structs.replace(job, id=holder)
-        packed = records.packed_job(named, self._codec, holder)
-        packed[0] = job.id
-        return packed
+            return _texts(self._call("put_plain", packed))
+        try:
+            ids = self._call("put", {"jobs": packed, **schedule})
+        except BrokerError as error:
+            _refuse_ended(error)
+            raise
+        return None if ids is None else _texts(ids)
 
     # -- leasing and settling ---------------------------------------------------------------------------------
 
@@ -117,8 +102,13 @@ class RedisBroker(RedisInspector, RedisSchedules):
         payload = {
             "done": done, "others": others, "worker": worker, "queues": queues, "limit": limit, "seconds": seconds
         }  # fmt: skip
-        number, flat = self._call("exchange", payload, again=limit <= 0)
-        return records.leases_of(int(number), flat) if number is not None else []
+        payload["call"] = name = self._unanswered.pop(worker, None) or secrets.token_hex(8)
+        try:
+            number, flat = self._call("exchange", payload)
+        except BrokerUnavailable:
+            self._unanswered[worker] = name
+            raise
+        return records.leases_of(int(number), flat, self._codec) if number is not None else []
 
     def extend(self, worker: WorkerInfo, leases: Sequence[Lease], seconds: float) -> Extended:
         """Renew leases (see Broker.extend)."""
@@ -138,6 +128,12 @@ class RedisBroker(RedisInspector, RedisSchedules):
         """Note what running jobs say of themselves."""
         self._call("report", [_packed_report(report) for report in reports])
 
+    def keep(self, ended: Sequence[JobRecord], seconds: float) -> None:
+        """Keep the records of another broker's jobs (see ResultStore.keep)."""
+        for start in range(0, len(ended), _KEPT_AT_ONCE):
+            packed = [records.packed_record(it) for it in ended[start : start + _KEPT_AT_ONCE]]
+            self._call("keep", {"records": packed, "seconds": seconds})
+
     # -- waiting --------------------------------------------------------------------------------------------
 
     def wait(self, queues: Sequence[str], seconds: float) -> None:
@@ -152,7 +148,7 @@ class RedisBroker(RedisInspector, RedisSchedules):
                 if due <= 0 or listener.hear(min(left, due)) or due <= left:
                     return
         finally:
-            listener.close()  # a busy worker has no ear for what is published
+            listener.hush()  # a busy worker has no ear for what is published
 
     def wait_change(self, seconds: float) -> None:
         """Wait until anything was written; the first call of a thread returns at once, and has begun to listen."""
@@ -180,7 +176,8 @@ class RedisBroker(RedisInspector, RedisSchedules):
     def goodbye(self, worker: str) -> None:
         """Forget a worker."""
         self._server.command("ZREM", f"{self._server.prefix}workers", worker)
-        self._server.command("HDEL", f"{self._server.prefix}about", worker)
+        for kind in ("about", "calls"):
+            self._server.command("HDEL", f"{self._server.prefix}{kind}", worker)
 
     def prune(self, limit: int) -> int:
         """Remove finished jobs whose time is over, and expire what waited too long."""
@@ -193,20 +190,6 @@ class RedisBroker(RedisInspector, RedisSchedules):
         for listener in list(self._listeners):
             listener.end()
         self._server.close()
-
-
-def _apart(jobs: Sequence[Job]) -> Iterator[Sequence[Job]]:
-    """Give jobs in pieces, so that no two of one piece may replace the same one; nearly always in one piece."""
-    piece: list[Job] = []
-    keys: set[str] = set()
-    for job in jobs:
-        if job.key is not None and job.key in keys and job.replace:
-            yield piece
-            piece, keys = [], set()
-        piece.append(job)
-        if job.key is not None:
-            keys.add(job.key)
-    yield piece
 
 
 def _texts(found: Sequence[bytes]) -> list[str]:

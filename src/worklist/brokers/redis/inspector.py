@@ -6,6 +6,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from ...core.codec import Codec
 from ...core.errors import ConfigError
 from ...core.job import GroupId, JobId, JobRecord, JobState
 from ...core.lane import Lane
@@ -25,6 +26,7 @@ class RedisInspector:
     """The ports ResultStore (what is asked of it), Inspector, Groups and Lanes on one server."""
 
     _server: RedisServer
+    _codec: Codec
     _call: Callable[..., Any]
 
     # -- looking --------------------------------------------------------------------------------------------
@@ -33,8 +35,11 @@ class RedisInspector:
         """Return the records of jobs (see ResultStore.load)."""
         found: list[JobRecord | None] = []
         for start in range(0, len(ids), _CHUNK):
-            found += map(records.record_of, self._call("load", list(ids[start : start + _CHUNK])))
+            found += map(self._record, self._call("load", list(ids[start : start + _CHUNK])))
         return found
+
+    def _record(self, found: Sequence[Any] | None) -> JobRecord | None:
+        return records.record_of(found, self._codec)
 
     def counts(self) -> dict[str, dict[JobState, int]]:
         """Return how many jobs each queue has in each state."""
@@ -122,7 +127,7 @@ class RedisInspector:
         """Return members that have ended, in the order of their end."""
         at, job = ended_after or (-1.0, "")
         found = self._call("members", {"id": id, "at": at, "job": job, "limit": limit})
-        return [record for record in map(records.record_of, found) if record is not None]
+        return [record for record in map(self._record, found) if record is not None]
 
     def results(self, id: GroupId) -> list[bytes | None]:
         """Return the results of all members in the order in which they were made."""

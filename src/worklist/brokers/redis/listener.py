@@ -4,20 +4,24 @@ Scripts publish on the channel of a queue when there may be work in it, and on o
 wake-up that is lost, with the connection that carried it, only makes a wait last longer.
 """
 
-import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+import redis
 
 from .server import ERRORS, RedisServer
 
 SLICE_SECONDS = 1.0
-"""How long one look at the socket lasts at most, so that a connection that is silent for ever does no harm."""
+"""After so much silence the server is asked whether it is there; after as much again, the connection is given up."""
 
 
 class Listener:
-    """The subscription of one thread; another one may only `end` it. `own` is the channel on which that is told."""
+    """The subscription of one thread; another one may only `end` it. `own` is the channel on which that is told.
+
+    Its connection outlives many subscriptions. One that breaks, or falls silent, counts as news: who hears it looks.
+    """
 
     def __init__(self, server: RedisServer, own: str) -> None:
         self._server = server
@@ -25,59 +29,98 @@ class Listener:
         self._busy = threading.Lock()
         self._channels: Any = None
         self._names: frozenset[str] = frozenset()
+        self._asked = False
+        """Whether the server was asked if it is there, and has not answered yet."""
 
     def subscribe(self, names: Sequence[str]) -> bool:
-        """Listen on these channels and our own from now on; return whether that was so before, and lasts."""
+        """Listen on these channels and our own from now on; return whether that was so before, and lasts.
+
+        Raises BrokerUnavailable where the server cannot be reached.
+        """
         wanted = frozenset(names) | {self._own}
         if self._channels is not None and self._names == wanted:
             return True
-        self.close()
-        with self._explaining():
-            self._channels = self._server.client.pubsub()
-            self._channels.subscribe(*wanted)
-            self._await_confirmations(len(wanted))
+        with self._busy:
+            if self._channels is None or not self._is_heard(wanted):
+                self._connect(wanted)
         self._names = wanted
         return False
 
-    def _await_confirmations(self, count: int) -> None:
-        """Wait until the server has heard, for what is published from then on to arrive."""
-        end = time.monotonic() + 10 * SLICE_SECONDS
-        while count > 0 and time.monotonic() < end:
+    def _is_heard(self, wanted: frozenset[str]) -> bool:
+        """Subscribe on the connection that there is; return whether it still leads to the server."""
+        try:
+            return self._sign_up(wanted)
+        except ERRORS:
+            return False
+
+    def _connect(self, wanted: frozenset[str]) -> None:
+        self.close()
+        try:
+            self._channels = self._server.client.pubsub()
+            if not self._sign_up(wanted):
+                raise redis.TimeoutError("it does not answer")
+        except ERRORS as error:
+            self.close()
+            raise self._server.explained(error) from None
+
+    def _sign_up(self, wanted: frozenset[str]) -> bool:
+        """Return whether the server has heard, so that what is published from then on arrives."""
+        self._channels.subscribe(*wanted)
+        left = len(wanted)
+        end = time.monotonic() + 2 * SLICE_SECONDS
+        while left > 0 and time.monotonic() < end:
             message = self._channels.get_message(timeout=SLICE_SECONDS)
-            count -= message is not None and message["type"] == "subscribe"
+            left -= message is not None and message["type"] == "subscribe"
+        return left == 0
 
     def hear(self, seconds: float) -> bool:
-        """Return whether anything is published within so many seconds."""
+        """Return whether anything is published within so many seconds, or may have been."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            with self._explaining():
-                if self._channels is None or self._is_message(min(left, SLICE_SECONDS)):
+            with self._busy:
+                if self._take(min(left, SLICE_SECONDS)) == "message":
                     return True
         return False
 
     def drain(self) -> None:
         """Pass over what was published up to now."""
-        with self._explaining():
-            while self._channels is not None and self._is_message(0.0):
+        with self._busy:
+            while self._take(0.0) == "message" and self._channels is not None:
                 continue
 
-    def _is_message(self, seconds: float) -> bool:
-        message = self._channels.get_message(timeout=seconds)
-        return message is not None and message["type"] == "message"
+    def _take(self, seconds: float) -> str | None:
+        """Return the kind of what comes next; None where nothing does. A connection that is lost is a message."""
+        if self._channels is None:
+            return "message"
+        try:
+            message = self._channels.get_message(timeout=seconds)
+            if message is not None:
+                self._asked = False
+                return str(message["type"])
+            if seconds < SLICE_SECONDS:
+                return None
+            if not self._asked:
+                self._asked = True
+                self._channels.ping()
+                return None
+        except ERRORS:
+            pass
+        self.close()
+        return "message"
 
-    @contextlib.contextmanager
-    def _explaining(self) -> Iterator[None]:
-        """Keep others from ending the subscription meanwhile; say in our words what the server says."""
+    def hush(self) -> None:
+        """Listen no more for now; the connection stays, for the next time."""
         with self._busy:
-            try:
-                yield
-            except ERRORS as error:
-                self.close()
-                raise self._server.explained(error) from None
+            if self._channels is not None:
+                self._names = frozenset()
+                try:
+                    self._channels.unsubscribe()
+                except ERRORS:
+                    self.close()
 
     def close(self) -> None:
-        """Listen no more."""
-        channels, self._channels, self._names = self._channels, None, frozenset()
+        """Listen no more, and give the connection back."""
+        channels, self._channels, self._names, self._asked = self._channels, None, frozenset(), False
         if channels is not None:
             channels.close()
 

@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 
 from ...core.codec import Codec
+from ...core.errors import UndecodableJob
 from ...core.job import ErrorInfo, Job, JobId, JobRecord, JobState, Progress, Ties
 from ...core.lane import LaneLimits
 from ...core.outcome import HAND_BACK, Cancel, Done, Fail, Retry, Snooze
 from ...core.ports import Lease, Settlement
 
-LANE, GROUP, FOLLOWED, KEYED, WAITS, EXPIRES = 1, 2, 4, 8, 16, 32
+LANE, GROUP, FOLLOWED, KEYED, WAITS, EXPIRES, RENAMED = 1, 2, 4, 8, 16, 32, 64
 TIES = LANE | GROUP | FOLLOWED
 """Those flags that a lease carries on, for its settlement."""
 HISTORY = 64
@@ -48,6 +49,7 @@ decode = msgspec.msgpack.Decoder().decode
 _decode_error = msgspec.msgpack.Decoder(ErrorInfo).decode
 _decode_progress = msgspec.msgpack.Decoder(Progress).decode
 _decode_logs = msgspec.msgpack.Decoder(tuple[str, ...]).decode
+_decode_record = msgspec.msgpack.Decoder(JobRecord).decode
 
 
 def binary(data: bytes) -> msgspec.Raw:
@@ -68,12 +70,12 @@ def flags_of(job: Job) -> int:
     return flags
 
 
-def packed_job(job: Job, codec: Codec, expected: JobId | None = None) -> list[Any]:
-    """Return a job as scripts take it. `expected` is the job that this one is to replace."""
+def packed_job(job: Job, codec: Codec) -> list[Any]:
+    """Return a job as scripts take it."""
     header = encode(_header(job))
     rest = struct.pack("<BH", flags_of(job), len(header)) + header + codec.encode(job)
     due = job.delay if job.eta is None else [job.delay, job.eta]
-    return [job.id, job.queue, -job.priority, due, binary(rest), job.replace, expected or False]
+    return [job.id, job.queue, -job.priority, due, binary(rest), job.replace]
 
 
 def _header(job: Job) -> list[Any]:
@@ -108,7 +110,7 @@ def limits_of(rate: Any, burst: int, concurrency: Any) -> LaneLimits:
 _Alike = tuple[list[JobId], list[msgspec.Raw]]
 
 
-def leases_of(number: int, flat: Sequence[Any]) -> list[Lease]:
+def leases_of(number: int, flat: Sequence[Any], codec: Codec) -> list[Lease]:
     """Return leases from what the script that leases tells: five values for each."""
     leases = []
     for place in range(0, len(flat), 5):
@@ -118,8 +120,23 @@ def leases_of(number: int, flat: Sequence[Any]) -> list[Lease]:
         key = decode(stored[_HEADER:end])[6] if flags & KEYED else None
         attempt, lost = struct.unpack_from("<ii", history) if history else (0, 0)
         tied = flags & TIES | (HISTORY if history else 0)
-        leases.append(Lease(id.decode(), token, stored[end:], attempt + 1, lost, number, key, tied, given))
+        leases.append(
+            Lease(
+                id.decode(), token, _body(id.decode(), stored, end, codec), attempt + 1, lost, number, key, tied, given
+            )
+        )
     return leases
+
+
+def _body(id: JobId, stored: bytes, start: int, codec: Codec) -> bytes:
+    """Return the body of a stored job; one that took over a newer call's (debounce) gets its own id there."""
+    body = stored[start:]
+    if not stored[_FLAGS] & RENAMED:
+        return body
+    try:
+        return codec.encode(msgspec.structs.replace(codec.decode(body), id=id))
+    except UndecodableJob:
+        return body
 
 
 def packed_settlements(settlements: Sequence[Settlement], codec: Codec) -> tuple[list[Any], list[Any]]:
@@ -169,10 +186,17 @@ def _other(it: Settlement, codec: Codec) -> dict[str, Any]:
 # -- records ----------------------------------------------------------------------------------------------------
 
 
-def record_of(found: Sequence[Any] | None) -> JobRecord | None:
-    """Return what the script `record` tells of one job."""
+def packed_record(record: JobRecord) -> tuple[JobId, int, Any]:
+    """Return how the record of a job is kept that has ended in another broker."""
+    return record.id, record.attempt, binary(encode(record))
+
+
+def record_of(found: Sequence[Any] | None, codec: Codec) -> JobRecord | None:
+    """Return what the script `record` tells of one job, or the packed record of one that has ended elsewhere."""
     if not found:
         return None
+    if isinstance(found, bytes):
+        return _decode_record(found)
     id, code, stored, finished, history, progress, logs, cancelling, worker, started, in_group = found
     enqueued, due = _TIMES.unpack_from(stored)
     end = _HEADER + int.from_bytes(stored[17:19], "little")
@@ -191,7 +215,7 @@ def record_of(found: Sequence[Any] | None) -> JobRecord | None:
         task=header[1],
         queue=header[0],
         state=state,
-        body=stored[end:],
+        body=_body(id.decode(), stored, end, codec),
         priority=-header[2],
         enqueued=enqueued,
         due=due if state is JobState.QUEUED else None,

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
+from redis.cluster import RedisCluster
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
+    InvalidResponse,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
@@ -22,6 +24,7 @@ from redis.exceptions import (
     RedisError,
     TryAgainError,
 )
+from redis.sentinel import MasterNotFoundError
 
 from ...core.errors import BrokerError, BrokerUnavailable, SchemaMismatch, StoreFull, WorklistError
 from ...core.events import log
@@ -58,6 +61,36 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], type[Workli
         ("DB index is out of range", "invalid DB index"),
         BrokerError,
         "{where} has no such database; expected a lower number behind the last slash of the URL",
+    ),
+    (
+        (),
+        ("Cluster mode is not enabled", "cluster support disabled"),
+        BrokerError,
+        "{where} is no cluster; expected redis:// and the name of one server",
+    ),
+    (
+        (),
+        ("CERTIFICATE_VERIFY_FAILED",),
+        BrokerError,
+        "the certificate of {where} is not to be trusted: {text}; ?cafile=FILE names who may have signed it",
+    ),
+    (
+        (),
+        ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"),
+        BrokerError,
+        "{where} does not speak TLS; expected redis:// without the second s, or the port where it does",
+    ),
+    (
+        (InvalidResponse,),
+        ("Protocol error", "Protocol Error"),
+        BrokerError,
+        "{where} does not answer as Redis does; is this another program's port?",
+    ),
+    (
+        (MasterNotFoundError,),
+        (),
+        BrokerUnavailable,
+        "no sentinel of {shown} can name the master just now: {text}; ?master=NAME says what they call it",
     ),
     (
         (),
@@ -125,7 +158,7 @@ class RedisServer:
         where = f"the Redis server of {self.shown}"
         for kinds, begins, ours, sentence in _MEANINGS:
             if isinstance(error, kinds) or any(word in text for word in begins):
-                return ours(sentence.format(where=where, text=text, keys=f"{self.prefix}*"))
+                return ours(sentence.format(where=where, shown=self.shown, text=text, keys=f"{self.prefix}*"))
         return BrokerError(f"{where} says: {text}")
 
     @property
@@ -168,8 +201,10 @@ class RedisServer:
         version = tuple(int(part) for part in re.findall(r"\d+", about.get("redis_version", ""))[:2])
         if version and version < LEAST_VERSION:
             raise BrokerError(
-                f"the Redis server of {self.shown} is version {about['redis_version']}; 6.2 or newer is needed"
+                f"the Redis server of {self.shown} is version {about['redis_version']}; "
+                f"{'.'.join(map(str, LEAST_VERSION))} or newer is needed"
             )
+        self._check_mode(client, about.get("redis_mode", "standalone"))
         policy = about.get("maxmemory_policy", "noeviction")
         if policy != "noeviction" and about.get("maxmemory", "0") != "0":
             log.warning(
@@ -188,6 +223,15 @@ class RedisServer:
                 f"the data under {self.prefix}* in {self.shown} has the format {said!r}: {whose}, or choose another "
                 "?prefix="
             )
+
+    def _check_mode(self, client: Client, mode: str) -> None:
+        """Refuse a server that is to be talked to in another way."""
+        if mode == "sentinel":
+            raise BrokerError(
+                f"the server of {self.shown} is a sentinel; expected redis+sentinel://HOST:PORT?master=NAME"
+            )
+        if mode == "cluster" and not isinstance(client, RedisCluster):
+            raise BrokerError(f"the server of {self.shown} is one of a cluster; expected redis+cluster://HOST:PORT")
 
 
 def _facts(client: Client) -> dict[str, str]:

@@ -80,6 +80,29 @@ def last_error(errors: bytes | None) -> ErrorInfo | None:
     return _decode_errors(errors)[-1] if errors else None
 
 
+def kept_row(seq: int, record: JobRecord) -> tuple[Any, ...]:
+    """Return what the statement `keep` writes of a job that has ended in another broker."""
+    return (
+        seq,
+        record.id,
+        record.queue,
+        -record.priority,
+        CODES[record.state][0],
+        record.task,
+        record.enqueued,
+        record.enqueued,
+        record.body,
+        record.attempt,
+        record.lost,
+        record.started,
+        record.finished,
+        record.result,
+        encode(record.errors) if record.errors else None,
+        encode(record.progress) if record.progress is not None else None,
+        encode(record.logs) if record.logs else None,
+    )
+
+
 def record_of(row: Iterable[Any]) -> JobRecord:
     """Return what a row of the query `record` tells."""
     (

@@ -22,7 +22,7 @@ import msgspec
 
 from ...core.bounds import within
 from ...core.codec import Codec
-from ...core.job import FOREVER, KEEP_UNRUN, GroupId, Job, JobId, Progress
+from ...core.job import FOREVER, KEEP_UNRUN, GroupId, Job, JobId, JobRecord, Progress
 from ...core.lane import LaneLimits
 from ...core.outcome import HAND_BACK, Cancel, Done, Fail, Retry, Snooze, lost_worker
 from ...core.ports import Capabilities, Extended, Lease, Report, Settlement, WorkerInfo
@@ -616,6 +616,25 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
             watches = list(self._all_watches)
         for watch in watches:
             watch.poke()
+
+    # -- the results of another broker's jobs -----------------------------------------------------------------
+
+    def keep(self, records: Sequence[JobRecord], seconds: float) -> None:
+        """Keep the records of another broker's jobs (see ResultStore.keep)."""
+        now = self._clock()
+        kept: defaultdict[float | None, list[int]] = defaultdict(list)
+        with self._file.transaction() as db:
+            for record in records:
+                place, free = db.execute(SQL["find_place"], (place_of(record.id), record.id)).fetchone()
+                if place is not None:
+                    state, attempt = db.execute(SQL["kept"], (place,)).fetchone()
+                    if state < SUCCEEDED or attempt > record.attempt:
+                        continue
+                row = rows.kept_row(place or free or place_of(record.id), record)
+                db.execute(SQL["keep"], row)
+                kept[record.finished].append(row[0])
+            for finished, seqs in kept.items():
+                db.execute(SQL["retain"], (now + seconds, finished, str(seqs)))
 
     # -- tidying up -----------------------------------------------------------------------------------------
 

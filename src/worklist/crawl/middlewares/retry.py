@@ -63,15 +63,14 @@ class RetryMiddleware:
     def _asked_for(self, response: Any) -> float | None:
         """Return the seconds of a Retry-After."""
         said = response.headers.get(b"Retry-After")
-        if not said:
-            return None
-        text = said.decode("latin-1").strip()
+        text = said.decode("latin-1").strip() if said else ""
         if text.isdigit():
-            return min(self._patience, float(text))
-        if not _is_date(text):
+            wait = float(text)
+        elif text and _is_date(text):
+            wait = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
+        else:
             return None
-        wait: float = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-        return min(self._patience, max(0.0, wait))
+        return float(min(self._patience, max(0.0, wait)))
 
 
 def _is_date(text: str) -> bool:

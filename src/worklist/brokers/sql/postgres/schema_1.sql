@@ -116,8 +116,8 @@ CREATE TABLE @.turns (
 CREATE INDEX turns_open ON @.turns (queue, turn, lane) WHERE opens = 0;
 CREATE INDEX turns_closed ON @.turns (opens) WHERE opens > 0;
 
--- Lanes, each in a queue, of jobs that were put in transactions of the callers' own: whoever leases next gives them a
--- turn. Such a transaction may stay open for long, and here it keeps nobody waiting.
+-- Lanes, each in a queue, of jobs that became due in `exchange_1`, or were put in transactions of the callers' own:
+-- whoever leases next gives them a turn. Such a transaction may stay open for long, and here it keeps nobody waiting.
 CREATE TABLE @.arrivals (
     lane        text COLLATE "C" NOT NULL,
     queue       text COLLATE "C" NOT NULL,
@@ -207,11 +207,11 @@ BEGIN
 END $$;
 
 -- Settles jobs that succeeded and are tied to nothing, and leases others, in one call: the busy loop of a worker.
--- Returns one row without a `seq`, and has changed nothing, where there is more to see to than this: lapsed leases,
--- delayed jobs that are due, lanes, jobs that are too late. Without hash joins, for the plan that is made while the
+-- Lets delayed jobs be leased that are due. Returns one row without a `seq`, and has changed nothing else, where there is
+-- more to see to than this: lapsed leases, lanes, jobs that are too late. Without hash joins, for the plan that is made while the
 -- tables are empty to be right when they are large.
 CREATE FUNCTION @.exchange_1(at float8, done bigint[], numbers bigint[], results bytea[], keep float8,
-                             emptied bigint[], worker text, queues text[], wanted integer, seconds float8)
+                             dropped bigint[], dropped_numbers bigint[], freed text[], holders text[], emptied bigint[], worker text, queues text[], wanted integer, seconds float8)
 RETURNS TABLE (id text, seq bigint, body bytea, attempt integer, lost integer, number bigint, tied smallint,
                key text, given bytea)
 LANGUAGE plpgsql
@@ -228,8 +228,22 @@ DECLARE
     this_lease bigint;
 BEGIN
     IF wanted > 0 THEN
+        IF EXISTS (SELECT 1 FROM @.delayed WHERE due <= moment) THEN
+            WITH it AS (
+                DELETE FROM @.delayed WHERE ctid = ANY (ARRAY(
+                    SELECT ctid FROM @.delayed WHERE due <= moment ORDER BY due, delayed.seq LIMIT 4000
+                    FOR UPDATE SKIP LOCKED))
+                RETURNING delayed.seq
+            ), now_ready AS (
+                INSERT INTO @.ready (queue, lane, rank, seq, expires)
+                SELECT jobs.queue, coalesce(jobs.lane, ''), jobs.rank, jobs.seq, jobs.expires FROM @.jobs
+                WHERE jobs.seq = ANY (ARRAY(SELECT it.seq FROM it)) AND jobs.state = 0
+                ON CONFLICT DO NOTHING RETURNING ready.queue, ready.lane
+            )
+            INSERT INTO @.arrivals (lane, queue, burst)
+            SELECT DISTINCT now_ready.lane, now_ready.queue, 1 FROM now_ready WHERE now_ready.lane <> '';
+        END IF;
         IF EXISTS (SELECT 1 FROM @.leases WHERE until <= moment)
-           OR EXISTS (SELECT 1 FROM @.delayed WHERE due <= moment)
            OR EXISTS (SELECT 1 FROM @.arrivals)
            OR EXISTS (SELECT 1 FROM @.turns WHERE opens > 0 AND opens <= moment)
            OR EXISTS (SELECT 1 FROM @.turns WHERE queue = ANY (queues) AND opens = 0) THEN
@@ -255,12 +269,25 @@ BEGIN
             picked := picked || coalesce(some_jobs, '{}');
         END LOOP;
     END IF;
+    IF cardinality(done) + cardinality(dropped) = 0 THEN
+        PERFORM set_config('synchronous_commit', 'off', true);  -- a lease that a crash takes back has harmed nobody
+    ELSE
+        PERFORM @.tell_1(ARRAY['results']);
+    END IF;
     IF cardinality(done) > 0 THEN
         UPDATE @.jobs SET state = 3, finished = moment, cancelling = false, result = it.result
         FROM unnest(done, numbers, results) AS it (seq, number, result)
         WHERE jobs.seq = it.seq AND jobs.number = it.number AND jobs.state = 2;
         INSERT INTO @.retention (until, finished, jobs) VALUES (moment + keep, moment, done);
-        PERFORM @.tell_1(ARRAY['results']);
+    END IF;
+    IF cardinality(dropped) > 0 THEN
+        DELETE FROM @.jobs USING unnest(dropped, dropped_numbers) AS it (seq, number)
+        WHERE jobs.seq = it.seq AND jobs.number = it.number AND jobs.state = 2;
+    END IF;
+    IF cardinality(freed) > 0 THEN
+        DELETE FROM @.keys USING unnest(freed, holders) AS it (key, job)
+        WHERE keys.key = it.key AND keys.job = it.job AND keys.until = 0
+        AND NOT EXISTS (SELECT 1 FROM @.jobs WHERE jobs.seq = keys.seq AND jobs.id = it.job AND jobs.state < 3);
     END IF;
     IF cardinality(emptied) > 0 THEN
         DELETE FROM @.leases WHERE leases.number = ANY (emptied);

@@ -14,7 +14,8 @@ SELECT @.put_1(%s, %s::bigint[], %s::text[], %s::text[], %s::integer[], %s::text
                %s::float8[], %s::bytea[])
 
 -- name: exchange
-SELECT * FROM @.exchange_1(%s, %s::bigint[], %s::bigint[], %s::bytea[], %s, %s::bigint[], %s, %s::text[], %s, %s)
+SELECT * FROM @.exchange_1(%s, %s::bigint[], %s::bigint[], %s::bytea[], %s, %s::bigint[], %s::bigint[],
+                           %s::text[], %s::text[], %s::bigint[], %s, %s::text[], %s, %s)
 
 -- name: put_tied
 -- Returns what was not there before.
@@ -46,15 +47,17 @@ WITH it AS (
 )
 INSERT INTO @.delayed (due, seq, expires) SELECT due, seq, expires FROM it WHERE due > %(now)s ON CONFLICT DO NOTHING
 
--- name: take_out
--- The reverse. Who is about to lease one has locked it, and finds that the job is queued no more.
-WITH it AS (
-    SELECT queue, coalesce(lane, '') AS lane, rank, seq, due FROM @.jobs WHERE seq = ANY (%(jobs)s::bigint[])
-), not_ready AS (
-    DELETE FROM @.ready WHERE ctid = ANY (ARRAY(
-        SELECT ready.ctid FROM it JOIN @.ready USING (queue, lane, rank, seq) FOR UPDATE OF ready SKIP LOCKED))
-)
-DELETE FROM @.delayed WHERE (due, seq) IN (SELECT due, seq FROM it)
+-- name: take_out_of_delayed
+-- The reverse, in two statements: one that becomes due at this moment is seen by the second.
+DELETE FROM @.delayed WHERE (due, seq) IN (SELECT due, seq FROM @.jobs WHERE seq = ANY (%s::bigint[]))
+
+-- name: take_out_of_ready
+-- Who is about to lease one has locked it, and finds that the job is queued no more.
+DELETE FROM @.ready WHERE ctid = ANY (ARRAY(
+    SELECT ready.ctid FROM @.jobs JOIN @.ready
+    ON ready.queue = jobs.queue AND ready.lane = coalesce(jobs.lane, '') AND ready.rank = jobs.rank
+       AND ready.seq = jobs.seq
+    WHERE jobs.seq = ANY (%s::bigint[]) FOR UPDATE OF ready SKIP LOCKED))
 
 -- name: claim_keys
 -- Takes keys that nobody holds, and waits for who is about to take or free one. Returns those that were free.
@@ -118,9 +121,9 @@ SELECT queue FROM @.paused ORDER BY queue
 -- name: due
 -- Rows of one line of a queue, the next first; those that another worker is about to lease are passed over.
 SELECT jobs.id, jobs.seq, jobs.body, jobs.attempt + 1, jobs.lost, jobs.tied, jobs.key, jobs.expires, jobs.given
-FROM (SELECT seq, rank FROM @.ready WHERE queue = %s AND lane = %s ORDER BY rank, seq LIMIT %s OFFSET %s
-      FOR UPDATE SKIP LOCKED) AS it
-JOIN @.jobs ON jobs.seq = it.seq AND jobs.state = 0 ORDER BY it.rank, it.seq
+FROM @.ready JOIN @.jobs ON jobs.seq = ready.seq AND jobs.state = 0
+WHERE ready.queue = %s AND ready.lane = %s ORDER BY ready.rank, ready.seq LIMIT %s OFFSET %s
+FOR UPDATE OF ready SKIP LOCKED
 
 -- name: hold
 INSERT INTO @.leases (worker, until, jobs) VALUES (%s, %s, %s::bigint[]) RETURNING number
@@ -184,6 +187,21 @@ DELETE FROM @.keys USING unnest(%s::text[], %s::text[]) AS it (key, job)
 WHERE keys.key = it.key AND keys.job = it.job AND keys.until = 0
 AND NOT EXISTS (SELECT 1 FROM @.jobs WHERE jobs.seq = keys.seq AND jobs.id = it.job AND jobs.state < 3)
 
+-- name: keep
+-- Records of jobs that have ended in another broker. Returns those that were written: not where another job stands, one
+-- of our own that has not ended, or the record of a later attempt.
+INSERT INTO @.jobs (seq, id, queue, rank, state, task, enqueued, due, body, attempt, lost, started, finished, result,
+                    errors, progress, logs)
+SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::integer[], %s::smallint[], %s::text[], %s::float8[],
+                     %s::float8[], %s::bytea[], %s::integer[], %s::integer[], %s::float8[], %s::float8[], %s::bytea[],
+                     %s::bytea[], %s::bytea[], %s::bytea[])
+ON CONFLICT (seq) DO UPDATE
+SET attempt = excluded.attempt, lost = excluded.lost, state = excluded.state, body = excluded.body,
+    started = excluded.started, finished = excluded.finished, result = excluded.result, errors = excluded.errors,
+    progress = excluded.progress, logs = excluded.logs
+WHERE jobs.id = excluded.id AND jobs.state > 2 AND jobs.attempt <= excluded.attempt
+RETURNING seq, id, finished
+
 -- name: retain
 INSERT INTO @.retention (until, finished, jobs) VALUES (%s, %s, %s::bigint[])
 
@@ -243,12 +261,13 @@ SELECT jobs.id, task, queue, state, rank, attempt, lost, enqueued, due, started,
 FROM @.jobs
 
 -- name: of_ids
--- Follows `record`. Rows that stand there but have another id are sorted out by the caller.
-WHERE seq = ANY (%s::bigint[])
-
--- name: of_id
 -- Follows `record`.
-WHERE seq BETWEEN %(place)s::bigint AND %(place)s::bigint + 99 AND jobs.id = %(id)s
+JOIN unnest(%(places)s::bigint[], %(ids)s::text[]) AS it (place, wanted) ON jobs.seq = it.place AND jobs.id = it.wanted
+
+-- name: of_ids_aside
+-- Follows `record`: jobs that stand beside the one that has their place.
+JOIN unnest(%(places)s::bigint[], %(ids)s::text[]) AS it (place, wanted)
+ON jobs.seq BETWEEN it.place + 1 AND it.place + 99 AND jobs.id = it.wanted
 
 -- name: counts
 SELECT queue, state, count(*) FROM @.jobs GROUP BY queue, state

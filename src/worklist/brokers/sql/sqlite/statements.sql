@@ -110,6 +110,15 @@ DELETE FROM jobs WHERE seq = ?;
 DELETE FROM keys WHERE key = ?1 AND job = ?2 AND until = 0
 AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.seq = keys.seq AND id = ?2 AND state < 3);
 
+-- name: kept
+-- What is there of a job that has ended in another broker.
+SELECT state, attempt FROM jobs WHERE seq = ?;
+
+-- name: keep
+INSERT OR REPLACE INTO jobs (seq, id, queue, rank, state, task, enqueued, due, body, attempt, lost, started, finished,
+       result, errors, progress, logs)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
 -- name: retain
 INSERT INTO retention (until, finished, jobs) VALUES (?, ?, ?);
 

@@ -1,16 +1,12 @@
 -- What people look at.
 
-local UNFINISHED = {{"r", RUNNING}, {"w", WAITING}}
-
 -- Where a job stands: its state, and for a running one the number of its lease.
 function W.state(id, header)
-  for _, it in ipairs(UNFINISHED) do
-    local score = call("ZSCORE", of_queue(it[1], header[1]), id)
-    if score then
-      return it[2], score
-    end
+  local number = call("HGET", of_queue("r", header[1]), id)
+  if number then
+    return RUNNING, number
   end
-  return QUEUED
+  return call("ZSCORE", of_queue("w", header[1]), id) and WAITING or QUEUED
 end
 
 -- All that is known of one job, as ten values; false where it is unknown.
@@ -44,7 +40,9 @@ function W.ids_in(queue, state, count, newest)
   end
   if state == WAITING then
     return by_id(of_queue("w", queue))
-  elseif state ~= QUEUED and state ~= RUNNING then
+  elseif state == RUNNING then
+    return call("HKEYS", of_queue("r", queue)) -- as many as there are slots
+  elseif state ~= QUEUED then
     return by_id(in_state(queue, state))
   end
   local found = {}
@@ -53,9 +51,9 @@ function W.ids_in(queue, state, count, newest)
       found[#found + 1] = id
     end
   end
-  local by_score = of_queue(state == RUNNING and "r" or "q", queue)
+  local by_score = of_queue("q", queue)
   local least = "-inf"
-  while true do -- of each priority (or lease), for within one of them ids are in order
+  while true do -- of each priority, for within one of them ids are in order
     local first = call("ZRANGEBYSCORE", by_score, least, "+inf", "WITHSCORES", "LIMIT", 0, 1)
     if #first == 0 then
       break
@@ -64,18 +62,18 @@ function W.ids_in(queue, state, count, newest)
     add(call(command, by_score, first[2], first[2], "LIMIT", 0, count))
     least = "(" .. first[2]
   end
-  if state == QUEUED then
-    add(by_id(of_queue("D", queue)))
-    add(by_id(of_queue("L", queue)))
-  end
+  add(by_id(of_queue("D", queue)))
+  add(by_id(of_queue("L", queue)))
   return found
 end
 
 function W.count(queue, state)
   if state == QUEUED then
     return call("ZCARD", of_queue("q", queue)) + call("ZCARD", of_queue("d", queue)) + call("ZCARD", of_queue("L", queue))
-  elseif state == RUNNING or state == WAITING then
-    return call("ZCARD", of_queue(state == RUNNING and "r" or "w", queue))
+  elseif state == RUNNING then
+    return call("HLEN", of_queue("r", queue))
+  elseif state == WAITING then
+    return call("ZCARD", of_queue("w", queue))
   end
   return call("ZCARD", in_state(queue, state))
 end
@@ -175,6 +173,7 @@ function W.prune(limit)
   for _, id in ipairs(call("ZRANGEBYSCORE", P .. "workers", "-inf", now)) do
     call("ZREM", P .. "workers", id)
     call("HDEL", P .. "about", id)
+    call("HDEL", P .. "calls", id)
   end
   for _, key in ipairs(call("ZRANGEBYSCORE", P .. "kx", "-inf", now, "LIMIT", 0, limit)) do
     W.holder(key)

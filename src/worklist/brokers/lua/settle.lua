@@ -8,9 +8,10 @@ function W.settle_done(number, token, keep, ids, results)
   end
   local ours, finished, state = {}, {}, {}
   local started = tonumber(call("HGET", P .. "lease:" .. number, "started")) or 0
+  local wanted = tostring(number)
   local head = struct.pack("<BddiiI", SUCCEEDED, now, started, 1, 0, 0)
-  for i, held in ipairs(W.each("ZMSCORE", of_queue("r", queue), ids)) do
-    if held and tonumber(held) == number then
+  for i, held in ipairs(W.each("HMGET", of_queue("r", queue), ids)) do
+    if held == wanted then
       ours[#ours + 1] = ids[i]
       if keep then
         finished[#finished + 1] = ids[i]
@@ -23,7 +24,7 @@ function W.settle_done(number, token, keep, ids, results)
   if #ours == 0 then
     return
   end
-  W.many("ZREM", of_queue("r", queue), ours)
+  W.many("HDEL", of_queue("r", queue), ours)
   if call("EXISTS", P .. "c") == 1 then
     W.many("HDEL", P .. "c", ours)
   end
@@ -46,7 +47,7 @@ end
 -- Write down what a running job says of itself, where it is still ours; return whether it is.
 function W.report(id, number, token, progress, logs)
   local queue = W.name_of(token)
-  if not queue or tonumber(call("ZSCORE", of_queue("r", queue), id)) ~= number then
+  if not queue or call("HGET", of_queue("r", queue), id) ~= tostring(number) then
     return false
   end
   if progress then
@@ -69,7 +70,7 @@ function W.settle_one(it, followers)
   end
   local stored, header = W.job(id)
   local started = tonumber(call("HGET", P .. "lease:" .. number, "started"))
-  call("ZREM", of_queue("r", queue), id)
+  call("HDEL", of_queue("r", queue), id)
   W.release(number, 1)
   if header[IN_LANE] then
     W.leave_lane(header[IN_LANE], it.unused and 1 or 0)

@@ -4,7 +4,7 @@
 function W.read_job(it)
   local rest = it[5]
   local job = {
-    id = it[1], queue = it[2], rank = it[3], due = it[4], rest = rest, replace = it[6], expected = it[7],
+    id = it[1], queue = it[2], rank = it[3], due = it[4], rest = rest, replace = it[6],
     flags = string.byte(rest, 1),
   }
   if job.flags ~= 0 then
@@ -21,57 +21,6 @@ function W.read_jobs(list)
     tied = tied or jobs[i].flags ~= 0
   end
   return jobs, tied
-end
-
--- When a job that is put now is due; `due` is its delay, and behind it a time before which it is not.
-local function due_of(due)
-  if type(due) == "number" then
-    return now + due
-  end
-  return math.max(now + due[1], due[2])
-end
-
--- Add jobs that are tied to nothing: few commands for many of them.
-function W.put_plain(list)
-  local ids, seen, new = {}, {}, {}
-  for i, it in ipairs(list) do
-    ids[i] = it[1]
-  end
-  local there = W.each("HMGET", P .. "j", ids)
-  local pairs_of, ready, delayed = {}, {}, {}
-  local at_once = struct.pack("<dd", now, now)
-  for i, it in ipairs(list) do
-    local id, queue = it[1], it[2]
-    if not there[i] and not seen[id] then
-      seen[id] = true
-      local due = it[4] == 0 and now or due_of(it[4])
-      new[#new + 1] = id
-      new[#new + 1] = (due == now and at_once or struct.pack("<dd", now, due)) .. it[5]
-      local into = due <= now and ready or delayed
-      if not into[queue] then
-        into[queue] = {}
-      end
-      local list_of = into[queue]
-      list_of[#list_of + 1] = due <= now and it[3] or due
-      list_of[#list_of + 1] = id
-    end
-  end
-  W.many("HSET", P .. "j", new)
-  for queue, list_of in pairs(ready) do
-    W.number_of(queue)
-    W.many("ZADD", of_queue("q", queue), list_of)
-    W.wake(queue)
-  end
-  for queue, list_of in pairs(delayed) do
-    W.number_of(queue)
-    W.many("ZADD", of_queue("d", queue), list_of)
-    for i = 1, #list_of, 2 do
-      list_of[i] = 0
-    end
-    W.many("ZADD", of_queue("D", queue), list_of)
-    W.wake(queue)
-  end
-  return ids
 end
 
 -- Add jobs of any kind: first those that may run, for the others to find what they wait for. Returns their ids, or
@@ -194,14 +143,14 @@ end
 function W.rewrite(id, job, due)
   local was, old = W.job(id)
   W.take_out(id, old)
-  local header = job.header
+  local header = {unpack(job.header, 1, LIMITS)}
   for _, place in ipairs({IN_GROUP, AFTER, ANYWAY, TAKES, LIMITS}) do
     header[place] = old[place]
   end
   local flags = W.flags(was)
   local kept = (has(flags, GROUP) and GROUP or 0) + (has(flags, FOLLOWED) and FOLLOWED or 0)
     + (has(flags, WAITS) and WAITS or 0)
-  flags = kept + KEYED + (header[IN_LANE] and LANE or 0) + (header[LIFE] and EXPIRES or 0)
+  flags = kept + KEYED + RENAMED + (header[IN_LANE] and LANE or 0) + (header[LIFE] and EXPIRES or 0)
   local length = struct.unpack("<H", job.rest, 2)
   local packed = cmsgpack.pack(header)
   local rest = string.char(flags) .. struct.pack("<H", #packed) .. packed .. string.sub(job.rest, 4 + length)
@@ -322,10 +271,10 @@ end
 
 function W.lapse_job(id, number, worker, started)
   local stored, header = W.job(id)
-  if not stored or call("ZSCORE", of_queue("r", header[1]), id) ~= number then
+  if not stored or call("HGET", of_queue("r", header[1]), id) ~= number then
     return
   end
-  call("ZREM", of_queue("r", header[1]), id)
+  call("HDEL", of_queue("r", header[1]), id)
   local attempt, lost, errors = W.attempts(id)
   attempt, lost = attempt + 1, lost + 1
   if header[IN_LANE] then
@@ -398,18 +347,46 @@ local function take(queue, limit)
   end
 end
 
+-- Lease as below; where this very call was made before, and its answer lost, answer it again.
+function W.lease_once(this, worker, queues, limit, seconds)
+  local number = call("HGET", P .. "calls", worker)
+  if number and call("HGET", lease_key(number), "call") == this then
+    return tonumber(number), W.leased_again(tonumber(number), now + seconds)
+  end
+  local leased
+  number, leased = W.lease(worker, queues, limit, seconds)
+  if number then
+    call("HSET", P .. "calls", worker, number)
+    call("HSET", lease_key(number), "call", this)
+  end
+  return number, leased
+end
+
+-- What a lease still holds, told as `lease` does.
+function W.leased_again(number, till)
+  call("ZADD", P .. "leases", till, number)
+  local leased = {}
+  for _, id in ipairs(cmsgpack.unpack(call("HGET", lease_key(number), "jobs"))) do
+    local stored, header = W.job(id)
+    if stored and call("HGET", of_queue("r", header[1]), id) == tostring(number) then
+      leased[#leased + 1] = id
+      leased[#leased + 1] = W.number_of(header[1])
+      leased[#leased + 1] = call("HGET", P .. "a", id)
+      leased[#leased + 1] = call("HGET", P .. "g", id)
+      leased[#leased + 1] = stored
+    end
+  end
+  return leased
+end
+
 -- Lease up to `limit` jobs; return the number of the lease, and five values for each job.
 function W.lease(worker, queues, limit, seconds)
   W.lapse()
   local seen, leased, all = {}, {}, {}
   local number
-  for _, queue in ipairs(queues) do
-    if not seen[queue] then
-      seen[queue] = true
-      W.promote(queue)
-    end
+  for _, queue in ipairs(call("HKEYS", P .. "queues")) do
+    W.promote(queue)
   end
-  seen = {}
   for _, queue in ipairs(queues) do
     if not seen[queue] and #all < limit and call("SISMEMBER", P .. "paused", queue) == 0 then
       seen[queue] = true
@@ -435,10 +412,10 @@ end
 function W.start(ids, queue, number, leased)
   local running = {}
   for _, id in ipairs(ids) do
-    running[#running + 1] = number
     running[#running + 1] = id
+    running[#running + 1] = number
   end
-  W.many("ZADD", of_queue("r", queue), running)
+  W.many("HSET", of_queue("r", queue), running)
   local stored = W.each("HMGET", P .. "j", ids)
   local attempts = call("EXISTS", P .. "a") == 1 and W.each("HMGET", P .. "a", ids) or {}
   local given = call("EXISTS", P .. "g") == 1 and W.each("HMGET", P .. "g", ids) or {}

@@ -1,0 +1,311 @@
+"""Takes messages from queues: RabbitMQ pushes them, bounded by a prefetch, and they wait here until they are leased.
+
+Delivery tags count up within a connection, so what has ended is acknowledged by one frame for all of the first tags
+in a row, and one for each other. Nobody reads while a worker is busy: what comes then waits in the socket. It knows
+messages and no jobs.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pamqp import commands
+
+from ...core.errors import BrokerUnavailable
+from . import frames
+from .connection import Address, ChannelClosed, Connection, ConnectionLost, select_readable
+from .frames import Message
+from .topology import BANDS, Names, QueueType, Topology
+from .waking import Wakers
+
+HOSTAGE_SECONDS = 0.5
+"""Messages that nobody has leased for this long are for other workers to take."""
+FIRST_SECONDS = 0.02
+"""For how long the first message is waited for, once queues are consumed."""
+USUAL_HEARTBEAT = 15.0
+"""Seconds, until the first lease says how long it is."""
+AVOID_SECONDS = 30.0
+"""For how long a queue is left alone that did not answer in time, so that the others are served: it has no leader."""
+CHECK_SECONDS = 5.0
+"""How often an idle worker looks whether RabbitMQ sends it what it has."""
+_RACE_SECONDS = 0.1
+"""A connection that has just been lost is made anew after this: RabbitMQ also ends those that consume a quorum queue
+which another one is declaring at that moment."""
+_EXACT = 64
+"""Up to here the prefetch is exactly what is asked for; above, a power of two, for it to change rarely."""
+_MOST = 4096
+
+
+class Consumer:
+    """Consumes the queues that were asked for last. Its `lock` is held by whoever calls anything but `wait`.
+
+    `generation` counts the connections: what was taken from an earlier one is no longer ours.
+    """
+
+    def __init__(self, address: Address, names: Names, queue_type: QueueType) -> None:
+        self._address = address
+        self._names = names
+        self._type: QueueType = queue_type
+        self.lock = threading.RLock()
+        self.generation = 1
+        self._heartbeat = USUAL_HEARTBEAT
+        self._avoided: dict[str, float] = {}
+        self._checked_at = time.monotonic()
+        self._suspicious = False
+        self._wakers = Wakers()
+        self._forget_all()
+
+    def _forget_all(self) -> None:
+        self._connection: Connection | None = None
+        self._topology: Topology | None = None
+        self._consumed: frozenset[str] = frozenset()
+        self._prefetch = 0
+        self._round = 0
+        self._consumers: dict[str, tuple[str, int, str]] = {}
+        self._buffers: dict[str, tuple[deque[Message], ...]] = {}
+        self._buffered = 0
+        self._order: deque[int] = deque()
+        self.held: dict[int, Message] = {}
+        """What is to be acknowledged, by tag."""
+        self._taken_at = time.monotonic()
+
+    # -- the connection -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Where the connection ends meanwhile, what was taken from it is no longer ours."""
+        try:
+            yield
+        except ChannelClosed as closed:
+            self._lose()
+            raise BrokerUnavailable(str(closed)) from None
+        except BaseException:
+            if self._connection is None or self._connection.lost:
+                self._lose()
+            raise
+
+    def _lose(self) -> None:
+        connection = self._connection
+        self._forget_all()
+        self.generation += 1
+        if connection is not None:
+            connection.drop()
+        self.wake()
+
+    def _ready(self, heartbeat: float) -> tuple[Connection, Topology]:
+        """Return the connection; `heartbeat` is that of a new one, in seconds."""
+        if self._connection is None or self._topology is None:
+            connection = Connection(self._address, heartbeat)
+            connection.on_message, connection.on_cancel = self._have_message, self._have_cancel
+            self._connection = connection
+            self._topology = Topology(connection, self._names, self._type)
+            self._heartbeat = heartbeat
+        return self._connection, self._topology
+
+    def look(self) -> None:
+        """Take what has come in, send a heartbeat where one is due, and learn whether the connection has ended."""
+        try:
+            with self._watched():
+                while self._connection is not None and self._connection.read(0.0):
+                    pass
+        except BrokerUnavailable:
+            pass  # it is forgotten now, and made anew by the next lease
+
+    # -- consuming --------------------------------------------------------------------------------------------------
+
+    def take(self, queues: Sequence[str], limit: int, heartbeat: float) -> list[Message]:
+        """Return up to `limit` messages: queues in their order, and in each those of high priority first."""
+        try:
+            self._take_in(queues, limit, heartbeat)
+        except ConnectionLost:
+            time.sleep(_RACE_SECONDS)
+            self._take_in(queues, limit, heartbeat)
+        self._taken_at = time.monotonic()
+        taken: list[Message] = []
+        if self._buffered:
+            for queue in dict.fromkeys(queues):
+                for buffer in self._buffers[queue]:
+                    while buffer and len(taken) < limit:
+                        taken.append(buffer.popleft())
+        self._buffered -= len(taken)
+        return taken
+
+    def _take_in(self, queues: Sequence[str], limit: int, heartbeat: float) -> None:
+        """Read what has come, and see to it that enough will."""
+        with self._watched():
+            connection, topology = self._ready(heartbeat)
+            if self._consume(connection, topology, queues, len(self.held) - self._buffered + limit):
+                connection.read(FIRST_SECONDS)
+            while self._buffered < limit and connection.read(0.0):
+                pass
+
+    def _consume(self, connection: Connection, topology: Topology, queues: Sequence[str], room: int) -> bool:
+        """See to it that these queues are consumed, with room for so many messages; return whether that is new."""
+        fits = room <= self._prefetch <= max(_EXACT, 4 * room)
+        if fits and self._consumed.issuperset(queues):
+            return False
+        self._stop(connection)
+        self._prefetch = min(_MOST, room if room <= _EXACT else 1 << (room - 1).bit_length())
+        self._consumed = frozenset(queues)
+        self._round += 1
+        connection.ask(commands.Basic.Qos(prefetch_count=self._prefetch), commands.Basic.QosOk)
+        for queue in sorted(self._consumed):
+            self._buffers.setdefault(queue, tuple(deque() for _ in BANDS))
+            for band in range(len(BANDS)):
+                name = self._names.queue(queue, band)
+                if self._is_avoided(name):
+                    continue
+                topology.declare(name)
+                self._consumers[f"{self._round}.{len(self._consumers)}"] = (queue, band, name)
+        connection.tell(*(commands.Basic.Consume(0, name, tag) for tag, (_, _, name) in self._consumers.items()))
+        for _, _, name in [*self._consumers.values()]:
+            try:
+                connection.expect(commands.Basic.ConsumeOk)
+            except ConnectionLost:
+                self._avoided[name] = time.monotonic() + AVOID_SECONDS
+                raise
+        return True
+
+    def _is_avoided(self, name: str) -> bool:
+        return self._avoided.get(name, 0.0) > time.monotonic()
+
+    def _stop(self, connection: Connection) -> None:
+        """Have no more messages sent; those that are under way still come in."""
+        live = [tag for tag in self._consumers if tag.startswith(f"{self._round}.")]
+        connection.tell(*(commands.Basic.Cancel(tag) for tag in live))
+        for _ in live:
+            connection.expect(commands.Basic.CancelOk)
+        self._consumers = {}
+        self._consumed, self._prefetch = frozenset(), 0
+
+    def _have_message(self, kind: bytes, message: Message) -> None:
+        message.queue, band, message.origin = self._consumers[message.consumer]
+        self._order.append(message.tag)
+        self.held[message.tag] = message
+        self._buffers[message.queue][band].append(message)
+        self._buffered += 1
+        self._wakers.wake()
+
+    def _have_cancel(self, tag: str) -> None:
+        """Hear that a queue was deleted, and begin anew.
+
+        A channel that has seen its end may not get what comes to a new one of the same name.
+        """
+        if tag in self._consumers and self._connection is not None:
+            self._connection.fail(f"the queue {self._consumers[tag][2]!r} was deleted")
+
+    # -- giving back ------------------------------------------------------------------------------------------------
+
+    def done(self, tags: Collection[int]) -> None:
+        """Acknowledge messages."""
+        if self._connection is None:
+            return
+        with self._watched():
+            fresh = set(tags)
+            for tag in fresh:
+                del self.held[tag]
+            upto = 0
+            while self._order and self._order[0] not in self.held:
+                tag = self._order.popleft()
+                upto = tag if tag in fresh else upto  # the others were acknowledged before, so cannot be named again
+            single = sorted(tag for tag in fresh if tag > upto)
+            acks = [frames.ack(upto, multiple=True)] if upto else []
+            self._connection.send(b"".join([*acks, *map(frames.ack, single)]))
+
+    def tell(self, method: Any) -> None:
+        """Send a method that has no answer."""
+        if self._connection is not None:
+            with self._watched():
+                self._connection.tell(method)
+
+    def drop_oldest(self, queue: str) -> None:
+        """Remove the oldest message of a queue."""
+        if self._connection is not None:
+            with self._watched():
+                get = commands.Basic.Get(0, queue, no_ack=True)
+                self._connection.ask(get, Message, commands.Basic.GetEmpty)
+
+    def withdraw(self, idle: float = 0.0) -> list[Message]:
+        """Stop consuming and return what nobody has leased; nothing where somebody leased within `idle` seconds."""
+        if self._connection is None or time.monotonic() - self._taken_at < idle or (idle and not self._buffered):
+            return []
+        with self._watched():
+            self._stop(self._connection)
+        waiting = [message for buffers in self._buffers.values() for buffer in buffers for message in buffer]
+        for buffers in self._buffers.values():
+            for buffer in buffers:
+                buffer.clear()
+        self._buffered = 0
+        return waiting
+
+    def is_empty(self, queues: Sequence[str]) -> bool:
+        """Return whether these queues have no message that waits, here or in RabbitMQ."""
+        with self._watched():
+            connection, topology = self._ready(self._heartbeat)
+            for queue in queues:
+                if any(self._buffers.get(queue, ())):
+                    return False
+                for band in range(len(BANDS)):
+                    name = self._names.queue(queue, band)
+                    if self._is_avoided(name):
+                        continue
+                    topology.declare(name)
+                    passive = commands.Queue.Declare(0, name, passive=True)
+                    if connection.ask(passive, commands.Queue.DeclareOk).message_count:
+                        return False
+        return True
+
+    # -- waiting ----------------------------------------------------------------------------------------------------
+
+    def wait(self, queues: Sequence[str], seconds: float) -> None:
+        """Return as soon as a message has come in, or after `seconds`."""
+        with self._wakers.waiting() as woken:
+            self._wait(queues, time.monotonic() + seconds, woken)
+
+    def _wait(self, queues: Sequence[str], end: float, woken: int) -> None:
+        while True:
+            with self.lock, self._watched():
+                connection, topology = self._ready(self._heartbeat)
+                if not self._consumed.issuperset(queues):
+                    self._consume(connection, topology, queues, len(self.held) - self._buffered + 1)
+                while connection.read(0.0):
+                    pass
+                if any(any(self._buffers[queue]) for queue in queues):
+                    return
+                self._check_flow(connection, queues)
+                pause = end - time.monotonic()
+                socket, beat = connection.fileno(), self._heartbeat
+            if pause <= 0 or woken in select_readable((socket, woken), min(pause, beat / 2, CHECK_SECONDS)):
+                return
+
+    def _check_flow(self, connection: Connection, queues: Sequence[str]) -> None:
+        """Begin anew where messages wait in RabbitMQ, though nothing keeps it from sending them.
+
+        It may have lost sight of a consumer, as where a queue is deleted and made again at the same moment.
+        """
+        now = time.monotonic()
+        if self.held or now - self._checked_at < CHECK_SECONDS:
+            return
+        self._checked_at = now
+        stuck = not self.is_empty(queues) and not self.held
+        if stuck and self._suspicious:
+            self._suspicious = False
+            connection.fail(f"{self._address} holds messages back")
+        self._suspicious = stuck
+
+    def wake(self) -> None:
+        """Make every wait return."""
+        self._wakers.wake()
+
+    def close(self) -> None:
+        """Close the connection; what was not acknowledged goes to others."""
+        with self.lock:
+            connection, self._connection = self._connection, None
+            self._forget_all()
+            self.generation += 1
+            if connection is not None:
+                connection.close()
+        self.wake()
