@@ -17,6 +17,7 @@ The map of the package::
     brokers/    where jobs live: memory (the model), sqlite, rabbitmq
     results/    where results live that are no broker's: mongodb
     local/      in one machine's memory, without a broker: TaskQueue, ProcessQueue, structures, searches
+    crawl/      the crawler: spiders whose frontier is the queue
     simulate    a queue's own little worlds: recent calls, the printer, hot potato
     capacity    how many workers, for how many jobs, within which wait
 """

@@ -92,6 +92,7 @@ def test_links_of_a_page():
         "http://site.test/docs/c.html",
     ]
     assert links[2] == Link("http://site.test/docs/b.html", "B bold")
+    assert {type(link.text) for link in links} == {str}  # lxml's own kind keeps the whole tree, and cannot be stored
     assert [link.nofollow for link in links[:3]] == [False, True, False]
 
 

@@ -125,11 +125,10 @@ def test_sitemap_entries_are_filtered():
     assert sitemap(New(), "http://s.test/x", SITEMAP) == [("http://s.test/shop/1", "parse_shop")]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"not xml", b"<html/>", gzip.compress(SITEMAP)[:40], gzip.compress(b"x" * 60_000_000)],
-    ids=["nothing", "text", "a page", "cut off", "a bomb"],
-)
+NO_SITEMAPS = [b"", b"not xml", b"<html/>", gzip.compress(SITEMAP)[:40], gzip.compress(b"x" * 60_000_000)]
+
+
+@pytest.mark.parametrize("body", NO_SITEMAPS, ids=["empty", "text", "html", "cut", "bomb"])
 def test_what_is_no_sitemap_is_passed_over(body, caplog):
     assert sitemap(Site(), "http://s.test/x.xml", body, {}) == []
     assert "http://s.test/x.xml" in caplog.text

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..core.errors import ConfigError, WorklistError
+from .crawl_command import spider_of
 from .render import show_json
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def _opened(spider: str | None, settings: tuple[str, ...], arguments: tuple[str,
     except ImportError as error:
         raise ConfigError(f"this needs {error.name}: pip install 'worklist[crawl]'") from None
     path, _, name = (spider or "").partition(":")
-    kind = tryout.spider_of(path, name or None) if spider else tryout.AnySpider
+    kind = spider_of(path, name or None) if spider else tryout.AnySpider
     values: dict[str, Any] = {"HTTPERROR_ALLOW_ALL": True, "ROBOTSTXT_OBEY": False} if not spider else {}
     return tryout.Tryout(kind, {**values, **_pairs(settings, "-s")}, _pairs(arguments, "-a"))
 

@@ -4,10 +4,13 @@ A crawl is a group; a request is a job whose key is its fingerprint, whose lane 
 re-visit; the links and items of a page are settled with it. It knows the app and the core, and no broker.
 """
 
+from parsel import Selector, SelectorList
+
 from .crawler import Crawler, crawl, run_crawl
 from .exceptions import CloseSpider, DontCloseSpider, DropItem, IgnoreRequest, NotConfigured
-from .items import Field, Item
+from .items import Field, Item, ItemAdapter
 from .links import Link, LinkExtractor
+from .loader import ItemLoader
 from .request import FormRequest, JsonRequest, Request
 from .response import HtmlResponse, JsonResponse, Response, TextResponse, XmlResponse
 from .settings import Settings
@@ -16,7 +19,7 @@ from .spiders import CrawlSpider, CSVFeedSpider, Rule, SitemapSpider, XMLFeedSpi
 
 __all__ = [
     "CSVFeedSpider", "CloseSpider", "CrawlSpider", "Crawler", "DontCloseSpider", "DropItem", "Field", "FormRequest",
-    "HtmlResponse", "IgnoreRequest", "Item", "JsonRequest", "JsonResponse", "Link", "LinkExtractor", "NotConfigured",
-    "Request", "Response", "Rule", "Settings", "SitemapSpider", "Spider", "TextResponse", "XMLFeedSpider",
-    "XmlResponse", "crawl", "run_crawl",
+    "HtmlResponse", "IgnoreRequest", "Item", "ItemAdapter", "ItemLoader", "JsonRequest", "JsonResponse", "Link",
+    "LinkExtractor", "NotConfigured", "Request", "Response", "Rule", "Selector", "SelectorList", "Settings",
+    "SitemapSpider", "Spider", "TextResponse", "XMLFeedSpider", "XmlResponse", "crawl", "run_crawl",
 ]  # fmt: skip

@@ -188,6 +188,7 @@ class Engine:
     async def _put_start(self) -> None:
         outbox: list[Job] = []
         last = time.monotonic()
+        kept = 0
         output: Any = self.spider.start()
         for step in self._spider_chain.starts:
             output = step(output)
@@ -195,7 +196,8 @@ class Engine:
             if isinstance(each, Request):
                 outbox += self._jobs([each], None, start=True)
             elif each is not None:
-                await self._keep([each], None, "start")
+                kept += 1
+                await self._keep([each], None, f"start-{kept}")
             if len(outbox) >= _BATCH or time.monotonic() - last > _FLUSH_SECONDS:
                 await self._put(outbox)
                 outbox, last = [], time.monotonic()

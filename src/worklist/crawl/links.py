@@ -35,7 +35,8 @@ _IGNORED = (
 IGNORED_EXTENSIONS = tuple(extension for line in _IGNORED for extension in line.split())
 _SCHEMES = ("http://", "https://", "file://", "ftp://")
 _XHTML = "{http://www.w3.org/1999/xhtml}"
-_text_of: Callable[[Any], str] = etree.XPath("string()")  # type: ignore[assignment]  # this expression gives text
+# Plain strings: smart ones keep their whole tree in memory, and cannot be stored in a queue.
+_text_of: Callable[[Any], str] = etree.XPath("string()", smart_strings=False)  # type: ignore[assignment]  # gives text
 
 # URLs that `urljoin` and `safe_url_string` leave as they are. A segment that is . or .. is none of these.
 _SEGMENT = r"(?:(?!\.{1,2}(?:[/?#]|\Z))[A-Za-z0-9\-._~]+)"

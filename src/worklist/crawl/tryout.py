@@ -6,12 +6,7 @@ redirects are followed at once. Nothing is remembered, and no host has a clock: 
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
-import sys
 from collections.abc import Mapping
-from pathlib import Path
-from types import ModuleType
 from typing import Any, cast
 
 from ..core.errors import ConfigError, did_you_mean
@@ -96,42 +91,3 @@ class Tryout:
             known = [each for each in dir(self.spider) if not each.startswith("_")]
             raise ConfigError(f"the spider {self.spider.name!r} has no method {name!r}{did_you_mean(str(name), known)}")
         return method
-
-
-def spider_of(path: str, name: str | None = None) -> type[Spider]:
-    """Return the spider of a file, by its name where there are several. Raises ConfigError for what is not there."""
-    module = _module(path)
-    kinds = [
-        each
-        for each in vars(module).values()
-        if inspect.isclass(each) and issubclass(each, Spider) and each.__module__ == module.__name__
-        and getattr(each, "name", None)
-    ]  # fmt: skip
-    names = [each.name for each in kinds]
-    if not kinds:
-        raise ConfigError(f"{path} has no spider: a class derived from Spider, with a name")
-    if name is None and len(kinds) > 1:
-        raise ConfigError(f"{path} has several spiders; say which by --spider: {', '.join(names)}")
-    for kind in kinds:
-        if name in {None, kind.name}:
-            return kind
-    raise ConfigError(f"{path} has no spider {name!r}{did_you_mean(str(name), names)}; it has {', '.join(names)}")
-
-
-def _module(path: str) -> ModuleType:
-    file = Path(path)
-    if file.suffix != ".py" or not file.is_file():
-        raise ConfigError(f"{path!r} is no file of Python; expected the path of a spider, such as quotes.py")
-    folder = str(file.resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path!r} cannot be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[file.stem] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise ConfigError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    return module

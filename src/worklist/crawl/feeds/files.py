@@ -134,7 +134,7 @@ class FileFeed:
         if place < 0 or place + len(closing) != len(content.rstrip()):
             raise ConfigError(
                 f"{self.path} does not end with {closing.decode()}, so it is no complete {self.options.format}; "
-                "move it away, or write over it with overwrite (-O)"
+                "move it away, or set overwrite for this feed"
             )
         kept = content[:place].rstrip()
         self.items = 0 if kept.endswith(self._format.head.strip()) else 1
