@@ -16,6 +16,7 @@ The map of the package::
     core/       the queue itself: jobs, outcomes, the worker, the ports
     brokers/    where jobs live: memory (the model), sqlite, rabbitmq
     results/    where results live that are no broker's: mongodb
+    crawl/      the crawler, a client of the queue: spiders, frontier, engine, downloader, feeds
     local/      in one machine's memory, without a broker: TaskQueue, ProcessQueue, structures, searches
     crawl/      the crawler: spiders whose frontier is the queue
     simulate    a queue's own little worlds: recent calls, the printer, hot potato

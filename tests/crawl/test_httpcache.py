@@ -143,7 +143,11 @@ def test_dont_cache_expiration_codes_and_missing(tmp_path, site):
         (f"Last-Modified:{formatdate(time.time() - 1e6, usegmt=True)}", None, 1),
         ("", None, 2),
     ],
-)
+    ids=[
+        "fresh", "no-store", "asked no-cache", "asked max-age", "no-cache", "asked max-stale", "must-revalidate", "old",
+        "expires", "expired", "by its age", "nothing",
+    ],
+)  # fmt: skip
 def test_the_rules_of_http(tmp_path, site, headers, asked, fetches):
     cache = made(tmp_path, **RFC)
     get(cache, f"{site.url}/x?{urllib.request.quote(headers)}", asked)
