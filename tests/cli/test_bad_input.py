@@ -56,7 +56,7 @@ def test_an_app_that_cannot_be_found(folder: Folder, path: str, what: str, hint:
 
 USAGE = [
     (["stats"], "no command 'stats'; did you mean 'status'?"),
-    (["xyzzy"], "no command 'xyzzy'; known are beat, cancel, export, jobs"),
+    (["xyzzy"], "no command 'xyzzy'; known are beat, cancel, check, crawl, export, fetch, jobs"),
     (["jobs", "--stat", "failed"], "--state"),
     (["worker"], "no app was named; expected MODULE:APP"),
     (["worker", "tasks:app", "--app", "other:app"], "two apps were named"),
