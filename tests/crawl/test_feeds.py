@@ -19,9 +19,11 @@ from xml.etree import ElementTree
 
 import attrs
 import msgspec
+import psycopg
 import pydantic
 import pytest
 
+from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401 - fixtures
 from worklist.core.errors import ConfigError
 from worklist.crawl import feeds
 from worklist.crawl.items import Field, Item
@@ -323,15 +325,10 @@ def test_sqlite_tables(tmp_path):
     connection.close()
 
 
-def test_postgresql_tables():
-    psycopg = pytest.importorskip("psycopg")
-    server = os.environ.get("WORKLIST_TEST_POSTGRES", "postgresql://127.0.0.1:5432/test")
+def test_postgresql_tables(postgres_url):  # noqa: F811
     table = f"feed_{uuid.uuid4().hex[:12]}"
-    try:
-        admin = psycopg.connect(server, autocommit=True)
-    except psycopg.OperationalError:
-        pytest.skip("no PostgreSQL at WORKLIST_TEST_POSTGRES")
-    url = f"{server}?table={table}"
+    admin = psycopg.connect(postgres_url, autocommit=True)
+    url = f"{postgres_url}?table={table}"
     try:
         opened = feeds.open(crawler(url))
         opened.add([{"title": "a", "price": 1, "50%": True}], "p1")

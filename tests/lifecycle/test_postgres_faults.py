@@ -12,7 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.servers.postgres import Database, Server, free_port, postgres_server  # noqa: F401 - a fixture
+from tests.servers.ports import free_port
+from tests.servers.postgres import Database, Server, postgres_server  # noqa: F401 - a fixture
 from tests.servers.proxy import Proxy
 from worklist import Worklist
 from worklist.core.errors import BrokerUnavailable
