@@ -90,7 +90,7 @@ class Engine:
     async def run(self) -> str:
         """Crawl until nothing is left to do, or it is closed; return why it ended."""
         loop = asyncio.get_running_loop()
-        self._feeds = feeds.open(self.crawler)
+        self._feeds = None if self.crawler.over else feeds.open(self.crawler)
         await self._pipelines.open(self.spider)
         self._app.open_group(self.frontier.group)
         executor = LoopExecutor(self._concurrency, loop, lambda lane: self.frontier.rule(lane).concurrency)
@@ -180,7 +180,7 @@ class Engine:
     async def _start(self) -> None:
         """Put the requests that the spider begins with, unless they were all put before this process began."""
         group = await asyncio.to_thread(self._app.load_group, self.frontier.group)
-        if group is not None and group.open:
+        if group is not None and group.open and not self.crawler.join:
             await self._put_start()
             if not self._signals.wanted(signals.spider_idle):
                 await asyncio.to_thread(self._app.seal_group, self.frontier.group)
