@@ -112,6 +112,8 @@ class Worker:
         self._recycle = False
         self._started = time.time()
         self._turn_of_queue = 0
+        self.on_settled: Callable[[Sequence[Settlement]], object] = lambda settlements: None
+        """Called by the pump with what has been written down."""
 
     # -- from outside ---------------------------------------------------------------------------------------
 
@@ -172,9 +174,11 @@ class Worker:
             if room:
                 leases = self._broker.exchange(settlements, self.id, self._queues_in_turn(), room, self._options.lease)
                 self._work_expected = len(leases) >= room
+                self.on_settled(settlements)
                 self._dispatch(leases)
             else:
                 self._broker.settle(settlements)
+                self.on_settled(settlements)
         except BrokerUnavailable as error:
             self._unsettled = settlements + self._unsettled
             self._wait_out(error)

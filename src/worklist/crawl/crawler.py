@@ -7,6 +7,7 @@ import datetime as dt
 import logging
 import re
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..core.job import GroupId, new_group_id
 from .engine import Engine
 from .fingerprint import fingerprint
 from .frontier import Frontier
+from .presence import present
 from .settings import TABLE, Settings
 from .signals import SignalManager
 from .spider import Spider
@@ -66,7 +68,7 @@ class Crawler:
         self.job = job
         self.restart = restart
         self.join = join
-        self._lease = LEASE_OF_A_JOB if job and url is None else LEASE
+        self._in_own_file = job is not None and url is None
         self.crawl_id: str | None = None
         """Which crawl this is, where it can be gone on with; None: it lies in memory."""
         self.resumed = False
@@ -87,11 +89,12 @@ class Crawler:
         self.spidercls.update_settings(self.settings)
         self.settings.warn_unknown()
         self.spider = self.spidercls.from_crawler(self, *args, **kwargs)
-        with Worklist(self.url) as app:
+        with Worklist(self.url) as app, self._present(app):
             app.environment.log_level = None
             group = self._group(app)
-            queue = f"crawl-{self._name()}" if self.crawl_id else "crawl"
-            self.engine = Engine(self, app, Frontier(self.settings, self.spider, group, queue), self._lease)
+            queue = self._queue() if self.crawl_id else "crawl"
+            lease = LEASE_OF_A_JOB if self._in_own_file else LEASE
+            self.engine = Engine(self, app, Frontier(self.settings, self.spider, group, queue), lease)
             self.app = app
             begun = dt.datetime.now(dt.UTC)
             self.stats.set_value("start_time", begun)
@@ -103,6 +106,16 @@ class Crawler:
                 self.stats.set_value("finish_time", ended)
                 self.stats.set_value("elapsed_time_seconds", (ended - begun).total_seconds())
         return self
+
+    def _present(self, app: Worklist) -> AbstractContextManager[None]:
+        """Return what is entered while it runs. Where no other process crawls, what such held is due again at once."""
+        if self.job is None or not self._in_own_file:
+            return nullcontext()
+        store: Any = app.store  # of a file
+        return present(path_of(self.job).with_suffix(".lock"), lambda: store.let_lapse(self._queue()))
+
+    def _queue(self) -> str:
+        return f"crawl-{self._name()}"
 
     def _name(self) -> str:
         return re.sub(r"[^A-Za-z0-9_.\-]", "-", Path(self.job).stem if self.job else self.spider.name)[:100]
@@ -129,13 +142,17 @@ class Crawler:
 
 def job_url(job: str) -> str:
     """Return where the crawl of this name lies: a SQLite file, in the folder .worklist unless the name is a path."""
+    path = path_of(job)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{path}"
+
+
+def path_of(job: str) -> Path:
+    """Return the file of the crawl of this name."""
     path = Path(job)
     if path.suffix not in {".db", ".sqlite"}:
         path = path.with_name(f"{path.name}.db")
-    if path.parent == Path():
-        path = Path(JOB_FOLDER) / path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{path}"
+    return Path(JOB_FOLDER) / path if path.parent == Path() else path
 
 
 def make_crawler(

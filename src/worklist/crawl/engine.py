@@ -93,7 +93,12 @@ class Engine:
         self._feeds = None if self.crawler.over else feeds.open(self.crawler)
         await self._pipelines.open(self.spider)
         self._app.open_group(self.frontier.group)
-        executor = LoopExecutor(self._concurrency, loop, lambda lane: self.frontier.rule(lane).concurrency)
+        executor = LoopExecutor(
+            self._concurrency,
+            loop,
+            lambda lane: self.frontier.rule(lane).concurrency,
+            settles=self._app.capabilities.durable,
+        )
         options = WorkerOptions(
             queues=(self.frontier.queue,),
             lease=self._lease,
@@ -103,6 +108,7 @@ class Engine:
             self.fetch
         )
         self._worker = Worker(self._app.store, self._app.environment, {"async": executor}, options, self._app.events)
+        self._worker.on_settled = executor.settled
         await self._signals.send(signals.engine_started)
         await self._signals.send(signals.spider_opened, spider=self.spider)
         working = asyncio.ensure_future(asyncio.to_thread(self._worker.run))
