@@ -331,7 +331,8 @@ class ResultStore(Protocol):
     def keep(self, records: Sequence[JobRecord], seconds: float) -> None:
         """Keep the records of jobs that have ended in another broker, which keeps none, for so long.
 
-        A record takes the place of one that is there, unless that is of a later attempt.
+        A record takes the place of one that is there, unless that is of a later attempt or of a job that succeeded:
+        a job that came twice there has one result, the first.
         """
 
     def prune(self, limit: int) -> int:

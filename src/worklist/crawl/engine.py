@@ -26,11 +26,11 @@ from ..core.outcome import Retry
 from ..core.worker import Worker
 from . import feeds, signals
 from .chain import DownloaderChain, SpiderChain, Step, components, steps
-from .downloader import Downloader
-from .exceptions import CloseSpider, DontCloseSpider, DropItem, Failure, IgnoreRequest
+from .exceptions import BrowserMissing, CloseSpider, DontCloseSpider, DropItem, Failure, IgnoreRequest
 from .executor import LoopExecutor
 from .feeds import FeedError, Feeds
 from .frontier import TASK, Frontier, slot_of
+from .handlers import Handlers
 from .middlewares.spider import OffsiteMiddleware
 from .pipelines import ItemPipelines
 from .request import Request
@@ -55,7 +55,6 @@ class Engine:
         self.crawler = crawler
         self.spider = crawler.spider
         self.frontier = frontier
-        self.downloader = Downloader(crawler.settings)
         self.reason = "finished"
         self.latencies: dict[str, tuple[int, float]] = {}
         """By host: how many responses, and how many seconds they took together."""
@@ -74,8 +73,10 @@ class Engine:
     def _assemble(self) -> None:
         crawler, spider = self.crawler, self.spider
         self.extensions = components(crawler, "EXTENSIONS")
-        self._chain = DownloaderChain(components(crawler, "DOWNLOADER_MIDDLEWARES"), spider, self.download_raw)
+        around = components(crawler, "DOWNLOADER_MIDDLEWARES")
+        self._chain = DownloaderChain(around, spider, self.download_raw)
         parts = components(crawler, "SPIDER_MIDDLEWARES")
+        self.downloader = Handlers(crawler, [*around, *parts])
         self._spider_chain = SpiderChain(parts, spider)
         self._offsite = [each for each in parts if isinstance(each, OffsiteMiddleware)]
         hooks = components(crawler, "SCHEDULER_MIDDLEWARES", based=False)
@@ -245,6 +246,9 @@ class Engine:
             result = await self._chain.run(request)
         except Retry:
             raise
+        except BrowserMissing as error:
+            self._end_for(error)
+            raise Retry(0.0, reason=str(error)) from None
         except Exception as error:
             return await self._failed(request, error)
         if isinstance(result, Request):
@@ -259,6 +263,12 @@ class Engine:
             return await self._failed(request, error, result)
         callback = self._method(request.callback) or self.spider.parse
         return await self._scrape(callback, result, result, request)
+
+    def _end_for(self, error: BrowserMissing) -> None:
+        """End the crawl for want of something that no page can do without; they all stay in the queue."""
+        if not self._closing.is_set():
+            logger.error("%s", error)
+        self.close_spider(reason="browser_missing")
 
     async def _failed(self, request: Request, error: Exception, response: Response | None = None) -> list[Job]:
         """Give an error to the request's errback; without one, note it. Raises what is to be kept as a failed job."""

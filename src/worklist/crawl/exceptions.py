@@ -63,6 +63,10 @@ class BodyTooLarge(DownloadError):
     """The body is larger than DOWNLOAD_MAXSIZE."""
 
 
+class BrowserMissing(NotSupported):
+    """A page is to be rendered, but there is no browser; the crawl ends, and the page stays in the queue."""
+
+
 class Failure:
     """An exception with the request that it happened to: what an errback gets."""
 

@@ -119,7 +119,7 @@ class RabbitBroker(Without):
         leases = []
         uncounted: list[Message] = []
         ended: list[tuple[Message, JobRecord]] = []
-        over = self._over([message.id for message in messages if message.redelivered or message.again])
+        over = self._over([message.id for message in messages])
         for message in messages:
             history = message.history = self._history(message, now)
             message.started = now

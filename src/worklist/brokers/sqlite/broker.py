@@ -632,7 +632,7 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
                 place, free = db.execute(SQL["find_place"], (place_of(record.id), record.id)).fetchone()
                 if place is not None:
                     state, attempt = db.execute(SQL["kept"], (place,)).fetchone()
-                    if state < SUCCEEDED or attempt > record.attempt:
+                    if state <= SUCCEEDED or attempt > record.attempt:
                         continue
                 row = rows.kept_row(place or free or place_of(record.id), record)
                 db.execute(SQL["keep"], row)
