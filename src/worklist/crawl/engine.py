@@ -64,6 +64,7 @@ class Engine:
         self._signals = crawler.signals
         self._concurrency = max(1, crawler.settings.getint("CONCURRENT_REQUESTS", 16))
         self._next_at: dict[str, float] = {}
+        self._least_delays: dict[str, float] = {}
         self._worker: Worker | None = None
         self._starting = True
         self._closing: asyncio.Event = asyncio.Event()
@@ -91,7 +92,7 @@ class Engine:
     async def run(self) -> str:
         """Crawl until nothing is left to do, or it is closed; return why it ended."""
         loop = asyncio.get_running_loop()
-        self._feeds = feeds.open(self.crawler)
+        self._feeds = None if self.crawler.over else feeds.open(self.crawler)
         await self._pipelines.open(self.spider)
         self._app.open_group(self.frontier.group)
         executor = LoopExecutor(
@@ -187,7 +188,7 @@ class Engine:
     async def _start(self) -> None:
         """Put the requests that the spider begins with, unless they were all put before this process began."""
         group = await asyncio.to_thread(self._app.load_group, self.frontier.group)
-        if group is not None and group.open:
+        if group is not None and group.open and not self.crawler.join:
             await self._put_start()
             if not self._signals.wanted(signals.spider_idle):
                 await asyncio.to_thread(self._app.seal_group, self.frontier.group)
@@ -464,7 +465,7 @@ class Engine:
         inc("downloader/response_bytes", len(response.body))
         if slot in self.latencies or len(self.latencies) < _WORST_HOSTS:
             count, total = self.latencies.get(slot, (0, 0.0))
-            self.latencies[slot] = (count + 1, total + request.meta["download_latency"])
+            self.latencies[slot] = (count + 1, total + request.meta.get("download_latency", 0.0))
 
     async def _wait_for_turn(self, slot: str) -> None:
         """Wait until the delay of a host is over: jobs may have been leased a moment before they can run."""
@@ -487,10 +488,17 @@ class Engine:
         await asyncio.to_thread(self._app.lane(slot).pause, seconds)
 
     async def slow_down(self, slot: str, delay: float) -> None:
-        """Ask a host once in `delay` seconds from now on, in every process, unless it is slower already."""
+        """Ask a host once in `delay` seconds at most from now on, in every process, unless it is slower already."""
+        self._least_delays[slot] = max(delay, self._least_delays.get(slot, 0.0))
         if delay > self.frontier.rule(slot).delay:
-            self.frontier.slow_down(slot, delay)
-            await asyncio.to_thread(self._app.lane(slot).set, rate=1.0 / delay, burst=1)
+            await self.set_delay(slot, delay)
+
+    async def set_delay(self, slot: str, delay: float) -> None:
+        """Ask a host once in `delay` seconds from now on, in every process, or as slowly as `slow_down` said."""
+        delay = max(delay, self._least_delays.get(slot, 0.0))
+        if delay != self.frontier.rule(slot).delay:
+            self.frontier.set_delay(slot, delay)
+            await asyncio.to_thread(self._app.lane(slot).set, rate=1.0 / delay if delay else None, burst=1)
 
 
 def _of_two(step: Step) -> Step:
