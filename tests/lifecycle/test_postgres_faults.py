@@ -59,7 +59,7 @@ class Fleet:
         assert set(self.place.runs()) == set(range(jobs)), "a job was lost"
         results = self.fetch("SELECT count(*), count(DISTINCT result) FROM @.jobs WHERE state = 3")
         assert results == (jobs, jobs)
-        assert self.fetch("SELECT count(*) FROM @.ready") == (0,)
+        assert self.fetch("SELECT (SELECT count(*) FROM @.ready) + (SELECT count(*) FROM @.bundles)") == (0,)
         assert self.place.tasks.work.enqueue(jobs).result(timeout=30) == jobs
 
     def succeeded(self) -> int:
@@ -186,7 +186,8 @@ def test_serialization_failures_and_deadlocks_are_tried_again(fleet: Fleet) -> N
         with psycopg.connect(fleet.server.url_of(), autocommit=True) as other:
             other.execute("SET deadlock_timeout = '10s'")  # so that it is the workers' transactions that fail
             while not ended.is_set():
-                query = f'SELECT seq FROM "{schema}".ready ORDER BY seq LIMIT 20'
+                bundled = f'SELECT unnest(jobs) FROM "{schema}".bundles'
+                query = f'SELECT seq FROM "{schema}".ready UNION ALL {bundled} ORDER BY seq LIMIT 20'
                 ahead = [seq for (seq,) in other.execute(query)]  # type: ignore[call-overload]
                 with contextlib.suppress(psycopg.Error), other.transaction():
                     for seq in ahead[::-1]:

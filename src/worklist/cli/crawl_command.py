@@ -65,7 +65,7 @@ def crawl(
         raise click.UsageError("--join helps with a crawl under way; expected its --job or --url, and no --restart")
     spider = spider_of(file, name)
     own: dict[str, Any] = {}
-    known = crawling.TABLE
+    known = {**crawling.TABLE, **crawling.WITHOUT_EFFECT}
     for key, value in _pairs(settings, "-s", "DOWNLOAD_DELAY=0.5"):
         if near := did_you_mean(key, known) if key not in known else "":
             raise click.UsageError(f"there is no setting {key!r}{near}")

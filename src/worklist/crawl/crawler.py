@@ -18,13 +18,13 @@ from .engine import Engine
 from .fingerprint import fingerprint
 from .frontier import Frontier
 from .presence import present
-from .settings import TABLE, Settings
+from .settings import TABLE, WITHOUT_EFFECT, Settings
 from .signals import SignalManager
 from .spider import Spider
 from .stats import StatsCollector
 
 logger = logging.getLogger("worklist.crawl")
-__all__ = ["TABLE", "Crawler", "crawl", "make_crawler", "run_crawl"]
+__all__ = ["TABLE", "WITHOUT_EFFECT", "Crawler", "crawl", "make_crawler", "run_crawl"]
 JOB_FOLDER = ".worklist"
 LEASE_OF_A_JOB, LEASE = 2.0, 15.0
 """Seconds after which the pages of a process that was killed are due again: in a file of one's own, and elsewhere."""

@@ -12,6 +12,7 @@ import inspect
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from itemadapter import ItemAdapter
@@ -424,7 +425,7 @@ class Engine:
 
     async def _processed(self, item: Any, response: Response | None) -> list[Any]:
         where = response.url if response is not None else "start()"
-        if not ItemAdapter.is_item(item):
+        if type(item) is not dict and not ItemAdapter.is_item(item):
             self._stats.inc_value("spider_exceptions/count")
             logger.error(
                 "the callback for %s yielded %s; expected a request or an item: a dict, a dataclass, an Item",
@@ -542,6 +543,8 @@ def _several(result: Any) -> Any:
     """Return what a callback returned as something to iterate over."""
     if result is None:
         return ()
+    if isinstance(result, GeneratorType | AsyncGeneratorType | list):
+        return result
     if isinstance(result, Request | dict | str | bytes) or not (
         hasattr(result, "__iter__") or hasattr(result, "__aiter__")
     ):
