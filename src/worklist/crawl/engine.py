@@ -496,11 +496,9 @@ class Engine:
         delay = self.frontier.rule(slot).delay
         if not delay:
             return
-        now = time.monotonic()
-        at = max(now, self._next_at.get(slot, 0.0))
-        self._next_at[slot] = at + delay
-        if at > now:
-            await asyncio.sleep(at - now)
+        while (ahead := self._next_at.get(slot, 0.0) - time.monotonic()) > 0:
+            await asyncio.sleep(ahead)  # which may be late: the next turn counts from when this one is taken
+        self._next_at[slot] = time.monotonic() + delay
 
     def failures(self) -> int:
         """Return how often the current request has failed before."""
