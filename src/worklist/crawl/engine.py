@@ -237,12 +237,12 @@ class Engine:
 
     async def fetch(self, request: dict[str, Any]) -> None:
         """Run the job of one request: download it, give it to its callback, keep its items, put its links."""
-        asked: Request | None = self.frontier.request(request)
+        asked = self.frontier.request(request)
         for step in self._on_dequeue:
-            asked = await _awaited(step(asked))
-            if asked is None:
+            kept = await _awaited(step(asked))
+            if kept is None:
                 return
-        assert asked is not None  # noqa: S101 - for mypy
+            asked = kept
         jobs = await self._visit(asked)
         if jobs:
             current_job().put_jobs(jobs)
