@@ -183,7 +183,7 @@ async def _run(crawler: Any, arguments: dict[str, str]) -> int:
 def _went_wrong(stats: dict[str, Any]) -> bool:
     raised = stats.get("spider_exceptions/count", 0) + stats.get("item_error_count", 0)
     nothing = stats.get("crawl/failed_count", 0) and not stats.get("response_received_count", 0)
-    return bool(raised or nothing or stats.get("finish_reason") == "browser_missing")
+    return bool(raised or nothing or stats.get("finish_reason") in {"browser_missing", "feed_failed"})
 
 
 async def _watch(crawler: Any) -> None:

@@ -19,6 +19,7 @@ from itemadapter import ItemAdapter
 
 from ..app import Worklist
 from ..core.errors import GroupEnded
+from ..core.events import JobFailed
 from ..core.execution import current_job
 from ..core.job import Job
 from ..core.keeper import WorkerOptions
@@ -65,6 +66,9 @@ class Engine:
         self._concurrency = max(1, crawler.settings.getint("CONCURRENT_REQUESTS", 16))
         self._next_at: dict[str, float] = {}
         self._least_delays: dict[str, float] = {}
+        self._feeds_fail_since: float | None = None
+        self._told: set[str] = set()
+        """Jobs whose failure was logged."""
         self._worker: Worker | None = None
         self._starting = True
         self._closing: asyncio.Event = asyncio.Event()
@@ -111,6 +115,7 @@ class Engine:
         )
         self._worker = Worker(self._app.store, self._app.environment, {"async": executor}, options, self._app.events)
         self._worker.on_settled = executor.settled
+        self._app.events.on(JobFailed, self._say_failed)
         await self._signals.send(signals.engine_started)
         await self._signals.send(signals.spider_opened, spider=self.spider)
         working = asyncio.ensure_future(asyncio.to_thread(self._worker.run))
@@ -283,7 +288,15 @@ class Engine:
         self._stats.inc_value("crawl/failed_count")
         self._stats.inc_value(f"downloader/exception_type_count/{type(error).__name__}")
         logger.error("no response: %s", error if request.url in str(error) else f"{request.url}: {error}")
+        self._told.add(current_job().id)
         raise error
+
+    def _say_failed(self, event: JobFailed) -> None:
+        """Log what became of a job, where nobody has (the worker would, if nobody listened)."""
+        if event.id in self._told:
+            self._told.discard(event.id)
+        else:
+            logger.error("a request failed: %s: %s", event.error.type, event.error.message)
 
     def _method(self, name: Any) -> Any:
         if name is None or callable(name):
@@ -391,13 +404,24 @@ class Engine:
             try:
                 self._feeds.add(kept, page)
             except FeedError as error:
-                self._stats.inc_value("feedexport/failed_count")
-                logger.warning("%s; the page is run again", error)
+                self._feed_failed(error)
                 raise Retry(_FEED_PAUSE, reason=str(error)) from None
+            self._feeds_fail_since = None
         self._stats.inc_value("item_scraped_count", len(kept))
         if self._signals.wanted(signals.item_scraped):
             for item in kept:
                 await self._signals.send(signals.item_scraped, item=item, response=response, spider=self.spider)
+
+    def _feed_failed(self, error: FeedError) -> None:
+        """Tell of a feed that cannot be written; after FEED_PATIENCE of it, end the crawl. Its pages stay queued."""
+        self._stats.inc_value("feedexport/failed_count")
+        now = time.monotonic()
+        since = self._feeds_fail_since = self._feeds_fail_since or now
+        if now - since < self.crawler.settings.getfloat("FEED_PATIENCE", 30.0):
+            logger.warning("%s; the page is run again", error)
+        elif not self._closing.is_set():
+            logger.error("%s; the crawl ends (FEED_PATIENCE), and the page stays in the queue", error)
+            self.close_spider(reason="feed_failed")
 
     async def _processed(self, item: Any, response: Response | None) -> list[Any]:
         where = response.url if response is not None else "start()"
