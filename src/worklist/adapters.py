@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .brokers.memory import MemoryBroker
 from .brokers.rabbitmq.without import CAPABILITIES as RABBITMQ
+from .brokers.rabbitmq.without import with_ledger
 from .brokers.sqlite import SqliteBroker
 from .core.codec import Codec
 from .core.errors import ConfigError, did_you_mean
@@ -54,6 +55,13 @@ class BrokerUrl:
         self._adapter = known[self.scheme]
         self.results: ResultsUrl | None = None
         """Where results are kept, if not in the same place."""
+<<<<<<< HEAD
+=======
+        self.queues: Callable[[], Sequence[str]] = tuple
+        """Returns the queues that its app knows, for a broker that cannot list its own."""
+        self.shown = without_password(url)
+        """The URL as people may see it."""
+>>>>>>> main
         if parts.fragment:
             raise ConfigError(
                 f"{what} is {self.shown!r}; a # in a password or in the name of a file is written %23, and a ? %3F"
@@ -91,7 +99,9 @@ class BrokerUrl:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the broker behind it can do."""
+        """What the broker behind it can do, with the ledger that its results are in."""
+        if self.results is not None and self.results.is_ledger:
+            return with_ledger(self.results.capabilities)
         return self._adapter.capabilities
 
     def open(self, codec: Codec) -> Any:
@@ -137,6 +147,11 @@ class ResultsUrl(BrokerUrl):
     """The URL of a place for results: that of a broker which keeps them, or of a store of results alone."""
 
     _kind = "store of results"
+
+    @property
+    def is_ledger(self) -> bool:
+        """Whether it can hold the jobs that a broker of messages cannot: it is a broker that outlives its processes."""
+        return self.scheme in ADAPTERS and self.capabilities.durable
 
     @staticmethod
     def _known() -> "Mapping[str, Adapter]":
@@ -194,6 +209,7 @@ def _open_sqlite(url: BrokerUrl, codec: Codec) -> Store:
 def _open_rabbitmq(url: BrokerUrl, codec: Codec) -> Store:
     from .brokers.rabbitmq.broker import RabbitBroker  # noqa: PLC0415 - needs the driver
     from .brokers.rabbitmq.connection import Address  # noqa: PLC0415
+    from .brokers.rabbitmq.ledger import LedgerBroker  # noqa: PLC0415
 
     address = Address(
         [(host.name, host.port or (5671 if url.scheme == "amqps" else 5672)) for host in url.hosts],
@@ -203,13 +219,14 @@ def _open_rabbitmq(url: BrokerUrl, codec: Codec) -> Store:
         _tls(url),
         url.seconds("timeout", 10.0),
     )
-    store: Store = RabbitBroker(
-        address,
-        codec,
-        results=None if url.results is None else url.results.open(codec),
-        prefix=url.options.get("prefix", "worklist"),
-        queue_type=url.one_of("queue_type", {"quorum": "replicated", "classic": "on one node"}),  # type: ignore[arg-type]
-    )
+    options: dict[str, Any] = {
+        "prefix": url.options.get("prefix", "worklist"),
+        "queue_type": url.one_of("queue_type", {"quorum": "replicated", "classic": "on one node"}),
+    }
+    results: Any = None if url.results is None else url.results.open(codec)
+    if url.results is not None and url.results.is_ledger:
+        return LedgerBroker(address, codec, ledger=results, queues=url.queues, **options)
+    store: Store = RabbitBroker(address, codec, results=results, **options)
     return store
 
 

@@ -85,7 +85,8 @@ def test_deadlocks_with_another_program_are_tried_again(fleet: Fleet) -> None:
         with psycopg.connect(fleet.server.url_of(), autocommit=True) as other:
             other.execute("SET deadlock_timeout = '10s'")  # so that it is the workers' transactions that fail
             while not ended.is_set():
-                query = place.named("SELECT seq FROM @.ready ORDER BY seq LIMIT 20")
+                ready = "SELECT seq FROM @.ready UNION ALL SELECT unnest(jobs) FROM @.bundles"
+                query = place.named(f"{ready} ORDER BY seq LIMIT 20")
                 ahead = [seq for (seq,) in other.execute(query)]  # type: ignore[call-overload]
                 with contextlib.suppress(psycopg.Error), other.transaction():
                     for seq in ahead[::-1]:

@@ -36,6 +36,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     group: bool = True
     """Groups, followers, and jobs that wait for others."""
     schedule: bool = True
+    complete: bool = True
+    """Lists, counts and changes know every job; else those with a record, and messages are only counted."""
     transaction: bool = False
     """Jobs can be put in a transaction of the caller's own, on a connection of the same database."""
 

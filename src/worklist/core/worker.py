@@ -1,8 +1,8 @@
 """The worker: lease, dispatch, extend, settle, drain. It knows its broker and executors only as ports.
 
-One thread, the pump, makes every call that moves jobs. It waits on one inbox, to which executors hand what has
-ended, the watcher says that there may be work, and `stop` says that it is over. Two more threads serve it:
-the watcher sits in `broker.wait`, the keeper (keeper.py) extends leases and tidies up.
+One thread, the pump, makes the calls that move jobs. It waits on one inbox, to which executors hand what has ended,
+the watcher says that there may be work, and `stop` says that it is over. Two more threads serve it: the watcher sits in
+`broker.wait` and leases what it was woken for, the keeper (keeper.py) extends leases and tidies up.
 """
 
 import os
@@ -102,6 +102,8 @@ class Worker:
         self._work_expected = True
         self._watching = False
         self._watch_requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._leasing = threading.Lock()
+        """Held by the one of the two threads that leases, until what it got is in flight."""
         self._rate = 0.0
         self._cautious = False
         self._exchange_seconds = 0.0
@@ -172,10 +174,8 @@ class Worker:
         begun = time.monotonic()
         try:
             if room:
-                leases = self._broker.exchange(settlements, self.id, self._queues_in_turn(), room, self._options.lease)
-                self._work_expected = len(leases) >= room
-                self.on_settled(settlements)
-                self._dispatch(leases)
+                with self._leasing:
+                    self._lease(settlements, room)
             else:
                 self._broker.settle(settlements)
                 self.on_settled(settlements)
@@ -188,14 +188,20 @@ class Worker:
         if self._options.until_empty and settlements:
             self._work_expected = True  # a job that ended may have put others, or be due again itself
 
+    def _lease(self, settlements: Sequence[Settlement], room: int) -> None:
+        leases = self._broker.exchange(settlements, self.id, self._queues_in_turn(), room, self._options.lease)
+        self._work_expected = len(leases) >= room
+        self.on_settled(settlements)
+        self._dispatch(leases)
+
     def _dispatch(self, leases: Sequence[Lease]) -> None:
         by_kind: dict[Kind, list[Execution]] = {}
         for lease in leases:
             execution = Execution(lease, self._environment)
-            if not execution.prepare():
-                self._conclude(execution)
-                continue
             self._in_flight.add(execution)
+            if not execution.prepare():
+                self._inbox.put(execution)
+                continue
             by_kind.setdefault(kind_of(execution.task), []).append(execution)  # type: ignore[arg-type]
             if self._events.wanted(JobLeased):
                 self._events.emit(_event(JobLeased, execution))
@@ -209,7 +215,8 @@ class Worker:
         One of them may have killed its worker; the others were only leased ahead by it. Held ahead again, they would
         count as having died with this worker, too.
         """
-        under_way = sum(kind_of(execution.task) == kind for execution in self._in_flight if execution.task is not None)
+        known = [execution.task for execution in list(self._in_flight) if execution.task is not None]
+        under_way = sum(kind_of(task) == kind for task in known)
         free = max(0, self._executors[kind].slots - (under_way - len(executions)))
         self._hand_back(executions[free:])
         return executions[:free]
@@ -221,8 +228,8 @@ class Worker:
         ended = self._take_ended(first)
         self._measure(len(ended))
         for execution in ended:
-            self._in_flight.discard(execution)
             self._conclude(execution)
+            self._in_flight.discard(execution)  # after that, lest it be counted as neither for a moment
         self._free_hostages()
 
     def _let_gather(self) -> None:
@@ -270,9 +277,12 @@ class Worker:
             else min(READ_AHEAD_JOBS, int(self._rate * max(READ_AHEAD_SECONDS, 2 * self._exchange_seconds)))
         )
         free = self._slots - len(self._in_flight)
-        room = free + ahead
-        if room < ahead // 2 and free <= 0:
+        if free + ahead < ahead // 2 and free <= 0:
             return 0  # half the read-ahead is still there: a larger batch later is cheaper
+        return self._allowed(free + ahead)
+
+    def _allowed(self, room: int) -> int:
+        """Return how many of so many jobs may still be leased, as `max_jobs` says."""
         if self._options.max_jobs is not None:
             room = min(room, self._options.max_jobs - self.processed - len(self._in_flight))
         return max(0, room)
@@ -332,15 +342,34 @@ class Worker:
         return len(self._in_flight) >= self._slots
 
     def _watch(self) -> None:
-        """Tell the pump when there may be work (a thread of its own)."""
+        """Wait until there may be work, lease it, and tell the pump (a thread of its own)."""
         while self._watch_requests.get():
             try:
                 self._broker.wait(self._options.queues, self._options.lease / 2)
             except BrokerError:
                 self._stopping.wait(1.0)
+            if not self._lease_at_once():
+                self._work_expected = True
             self._watching = False
-            self._work_expected = True
             self._inbox.put(None)
+
+    def _lease_at_once(self) -> bool:
+        """Lease for the free slots, in the thread that heard of the work; return whether that was done.
+
+        To wake the pump for it would take longer than to start a job. A worker that ends once there is nothing left
+        has only its pump lease, which has to know.
+        """
+        if self._options.until_empty:
+            return False
+        with self._leasing:
+            room = self._allowed(self._slots - len(self._in_flight))
+            if not room or self._over():
+                return False
+            try:
+                self._lease((), room)
+            except BrokerError:
+                return False
+        return True
 
     def _is_empty(self) -> bool:
         """Whether there is nothing left to do; jobs that their lane holds back are waited for."""
@@ -395,7 +424,8 @@ class Worker:
 
     def _drain(self) -> None:
         """Hand back what has not started, wait for what runs, and hand back what did not end in time."""
-        self._hand_back(self._withdrawn())
+        with self._leasing:  # from now on nothing is leased any more
+            self._hand_back(self._withdrawn())
         deadline = time.monotonic() + self._options.grace
         while self._in_flight and time.monotonic() < deadline and not self._hurry.is_set():
             self._exchange(0)

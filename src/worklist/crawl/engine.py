@@ -12,6 +12,7 @@ import inspect
 import logging
 import time
 from collections.abc import AsyncIterator, Iterable
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from itemadapter import ItemAdapter
@@ -25,11 +26,11 @@ from ..core.outcome import Retry
 from ..core.worker import Worker
 from . import feeds, signals
 from .chain import DownloaderChain, SpiderChain, Step, components, steps
-from .downloader import Downloader
-from .exceptions import CloseSpider, DontCloseSpider, DropItem, Failure, IgnoreRequest
+from .exceptions import BrowserMissing, CloseSpider, DontCloseSpider, DropItem, Failure, IgnoreRequest
 from .executor import LoopExecutor
 from .feeds import FeedError, Feeds
 from .frontier import TASK, Frontier, slot_of
+from .handlers import Handlers
 from .middlewares.spider import OffsiteMiddleware
 from .pipelines import ItemPipelines
 from .request import Request
@@ -54,7 +55,6 @@ class Engine:
         self.crawler = crawler
         self.spider = crawler.spider
         self.frontier = frontier
-        self.downloader = Downloader(crawler.settings)
         self.reason = "finished"
         self.latencies: dict[str, tuple[int, float]] = {}
         """By host: how many responses, and how many seconds they took together."""
@@ -64,6 +64,7 @@ class Engine:
         self._signals = crawler.signals
         self._concurrency = max(1, crawler.settings.getint("CONCURRENT_REQUESTS", 16))
         self._next_at: dict[str, float] = {}
+        self._least_delays: dict[str, float] = {}
         self._worker: Worker | None = None
         self._starting = True
         self._closing: asyncio.Event = asyncio.Event()
@@ -73,8 +74,10 @@ class Engine:
     def _assemble(self) -> None:
         crawler, spider = self.crawler, self.spider
         self.extensions = components(crawler, "EXTENSIONS")
-        self._chain = DownloaderChain(components(crawler, "DOWNLOADER_MIDDLEWARES"), spider, self.download_raw)
+        around = components(crawler, "DOWNLOADER_MIDDLEWARES")
+        self._chain = DownloaderChain(around, spider, self.download_raw)
         parts = components(crawler, "SPIDER_MIDDLEWARES")
+        self.downloader = Handlers(crawler, [*around, *parts])
         self._spider_chain = SpiderChain(parts, spider)
         self._offsite = [each for each in parts if isinstance(each, OffsiteMiddleware)]
         hooks = components(crawler, "SCHEDULER_MIDDLEWARES", based=False)
@@ -89,7 +92,7 @@ class Engine:
     async def run(self) -> str:
         """Crawl until nothing is left to do, or it is closed; return why it ended."""
         loop = asyncio.get_running_loop()
-        self._feeds = feeds.open(self.crawler)
+        self._feeds = None if self.crawler.over else feeds.open(self.crawler)
         await self._pipelines.open(self.spider)
         self._app.open_group(self.frontier.group)
         executor = LoopExecutor(
@@ -185,7 +188,7 @@ class Engine:
     async def _start(self) -> None:
         """Put the requests that the spider begins with, unless they were all put before this process began."""
         group = await asyncio.to_thread(self._app.load_group, self.frontier.group)
-        if group is not None and group.open:
+        if group is not None and group.open and not self.crawler.join:
             await self._put_start()
             if not self._signals.wanted(signals.spider_idle):
                 await asyncio.to_thread(self._app.seal_group, self.frontier.group)
@@ -244,6 +247,9 @@ class Engine:
             result = await self._chain.run(request)
         except Retry:
             raise
+        except BrowserMissing as error:
+            self._end_for(error)
+            raise Retry(0.0, reason=str(error)) from None
         except Exception as error:
             return await self._failed(request, error)
         if isinstance(result, Request):
@@ -258,6 +264,12 @@ class Engine:
             return await self._failed(request, error, result)
         callback = self._method(request.callback) or self.spider.parse
         return await self._scrape(callback, result, result, request)
+
+    def _end_for(self, error: BrowserMissing) -> None:
+        """End the crawl for want of something that no page can do without; they all stay in the queue."""
+        if not self._closing.is_set():
+            logger.error("%s", error)
+        self.close_spider(reason="browser_missing")
 
     async def _failed(self, request: Request, error: Exception, response: Response | None = None) -> list[Job]:
         """Give an error to the request's errback; without one, note it. Raises what is to be kept as a failed job."""
@@ -389,7 +401,7 @@ class Engine:
 
     async def _processed(self, item: Any, response: Response | None) -> list[Any]:
         where = response.url if response is not None else "start()"
-        if not ItemAdapter.is_item(item):
+        if type(item) is not dict and not ItemAdapter.is_item(item):
             self._stats.inc_value("spider_exceptions/count")
             logger.error(
                 "the callback for %s yielded %s; expected a request or an item: a dict, a dataclass, an Item",
@@ -453,7 +465,7 @@ class Engine:
         inc("downloader/response_bytes", len(response.body))
         if slot in self.latencies or len(self.latencies) < _WORST_HOSTS:
             count, total = self.latencies.get(slot, (0, 0.0))
-            self.latencies[slot] = (count + 1, total + request.meta["download_latency"])
+            self.latencies[slot] = (count + 1, total + request.meta.get("download_latency", 0.0))
 
     async def _wait_for_turn(self, slot: str) -> None:
         """Wait until the delay of a host is over: jobs may have been leased a moment before they can run."""
@@ -476,10 +488,17 @@ class Engine:
         await asyncio.to_thread(self._app.lane(slot).pause, seconds)
 
     async def slow_down(self, slot: str, delay: float) -> None:
-        """Ask a host once in `delay` seconds from now on, in every process, unless it is slower already."""
+        """Ask a host once in `delay` seconds at most from now on, in every process, unless it is slower already."""
+        self._least_delays[slot] = max(delay, self._least_delays.get(slot, 0.0))
         if delay > self.frontier.rule(slot).delay:
-            self.frontier.slow_down(slot, delay)
-            await asyncio.to_thread(self._app.lane(slot).set, rate=1.0 / delay, burst=1)
+            await self.set_delay(slot, delay)
+
+    async def set_delay(self, slot: str, delay: float) -> None:
+        """Ask a host once in `delay` seconds from now on, in every process, or as slowly as `slow_down` said."""
+        delay = max(delay, self._least_delays.get(slot, 0.0))
+        if delay != self.frontier.rule(slot).delay:
+            self.frontier.set_delay(slot, delay)
+            await asyncio.to_thread(self._app.lane(slot).set, rate=1.0 / delay if delay else None, burst=1)
 
 
 def _of_two(step: Step) -> Step:
@@ -500,6 +519,8 @@ def _several(result: Any) -> Any:
     """Return what a callback returned as something to iterate over."""
     if result is None:
         return ()
+    if isinstance(result, GeneratorType | AsyncGeneratorType | list):
+        return result
     if isinstance(result, Request | dict | str | bytes) or not (
         hasattr(result, "__iter__") or hasattr(result, "__aiter__")
     ):

@@ -13,7 +13,7 @@ import psycopg
 from ...core.errors import BrokerError, ConfigError, SchemaMismatch
 from .. import sql
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 NEEDED_SERVER = 120000
 """PostgreSQL 12."""
 _ONE_AT_A_TIME = 0x574B4C53
