@@ -55,13 +55,8 @@ class BrokerUrl:
         self._adapter = known[self.scheme]
         self.results: ResultsUrl | None = None
         """Where results are kept, if not in the same place."""
-<<<<<<< HEAD
-=======
         self.queues: Callable[[], Sequence[str]] = tuple
         """Returns the queues that its app knows, for a broker that cannot list its own."""
-        self.shown = without_password(url)
-        """The URL as people may see it."""
->>>>>>> main
         if parts.fragment:
             raise ConfigError(
                 f"{what} is {self.shown!r}; a # in a password or in the name of a file is written %23, and a ? %3F"
