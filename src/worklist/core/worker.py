@@ -400,6 +400,8 @@ class Worker:
 
     def _wait_out(self, error: BrokerUnavailable) -> None:
         """Wait a little longer each time the broker fails; what has ended is kept and settled later."""
+        if not (self._trouble or self._events.wanted(BrokerTrouble)):
+            log.warning("%s; trying again until it goes well", error)
         shortest, longest = TROUBLE_SECONDS
         self._trouble = min(longest, max(shortest, self._trouble * 2))
         self._events.emit(BrokerTrouble(str(error), self._trouble))
