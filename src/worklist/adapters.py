@@ -39,7 +39,12 @@ class BrokerUrl:
         if not isinstance(url, str) or ":" not in url:
             raise ConfigError(f"{what} is {url!r}; expected something like sqlite:///worklist.db or memory://")
         self.url = url
-        parts = urlsplit(url)
+        self.shown = without_password(url)
+        """The URL as people may see it."""
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise ConfigError(f"{what} is {self.shown!r}, which is no URL: {error}") from None
         self.scheme = ALIASES.get(parts.scheme, parts.scheme)
         known = self._known()
         if self.scheme not in known:
@@ -52,11 +57,9 @@ class BrokerUrl:
         """Where results are kept, if not in the same place."""
         self.queues: Callable[[], Sequence[str]] = tuple
         """Returns the queues that its app knows, for a broker that cannot list its own."""
-        self.shown = without_password(url)
-        """The URL as people may see it."""
         if parts.fragment:
             raise ConfigError(
-                f"{what} is {self.shown!r}; a # in the name of a file is written %23, and a ? is written %3F"
+                f"{what} is {self.shown!r}; a # in a password or in the name of a file is written %23, and a ? %3F"
             )
         self.options = dict(parse_qsl(parts.query, keep_blank_values=True))
         self.place = unquote(parts.path)[1:]
@@ -152,12 +155,17 @@ class ResultsUrl(BrokerUrl):
 
 
 def without_password(url: str) -> str:
-    """Return a URL that may be shown to anybody."""
-    parts = urlsplit(url)
-    login, at, servers = parts.netloc.rpartition("@")
-    user, colon, _ = login.partition(":")
-    shown = url.replace(parts.netloc, f"{user}:***{at}{servers}", 1) if colon else url
-    return re.sub(r"(password=)[^&#]*", r"\1***", shown)
+    """Return a URL that may be shown to anybody, also one whose password holds signs that ought to be escaped."""
+    scheme, _, rest = url.partition(":")
+    main, question, options = rest.partition("?")
+    if "@" not in main:
+        main, question, options = rest, "", ""
+    login, at, servers = main.rpartition("@")
+    slashes = "//" if login.startswith("//") else ""
+    user, colon, _ = login.removeprefix(slashes).partition(":")
+    if at and (colon or not slashes) and scheme not in ("sqlite", "memory"):
+        url = f"{scheme}:{slashes}{user if colon else ''}{colon}***@{servers}{question}{options}"
+    return re.sub(r"(password=)[^&#]*", r"\1***", url)
 
 
 def _login(text: str) -> tuple[str | None, str | None]:
@@ -173,7 +181,10 @@ def _host(text: str, url: str) -> Host:
     except ValueError:
         name, port = None, None
     if not name or (port is None and text.rpartition("]")[2].rpartition(":")[1]):
-        raise ConfigError(f"url is {url!r}; expected HOST or HOST:PORT behind the slashes, the port from 1 to 65535")
+        escape = "; in a password a / is written %2F, and a ? %3F" if text not in url else ""
+        raise ConfigError(
+            f"url is {url!r}; expected HOST or HOST:PORT behind the slashes, the port from 1 to 65535{escape}"
+        )
     return Host(name, port)
 
 

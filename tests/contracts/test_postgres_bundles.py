@@ -46,8 +46,16 @@ def test_hundreds_share_rows(broker: PostgresBroker, postgres_schema: Database) 
     assert broker.put(put) == [job.id for job in put]
     assert counted(postgres_schema) == (5, 0)
     assert leased(broker, 60) == [job.id for job in put[:60]]
-    assert counted(postgres_schema) == (2, 15)  # the third was broken up
-    assert leased(broker, 100) == [job.id for job in put[60:]]
+    assert counted(postgres_schema) == (3, 0)  # two and a part of the third
+    assert leased(broker, 10) == [job.id for job in put[60:70]]
+    assert counted(postgres_schema) == (2, 5)  # the rest of the third was broken up
+    assert leased(broker, 40) == [job.id for job in put[70:110]]
+    assert counted(postgres_schema) == (0, 0)
+    put += jobs(30)
+    broker.put(put[110:])
+    assert leased(broker, 27) == [job.id for job in put[110:137]]
+    assert counted(postgres_schema) == (1, 0)
+    assert leased(broker, 100) == [job.id for job in put[137:]]
     assert counted(postgres_schema) == (0, 0)
     assert leased(broker, 10) == []
 

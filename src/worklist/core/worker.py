@@ -5,6 +5,7 @@ the watcher says that there may be work, and `stop` says that it is over. Two mo
 `broker.wait` and leases what it was woken for, the keeper (keeper.py) extends leases and tidies up.
 """
 
+import contextlib
 import os
 import queue
 import random
@@ -36,7 +37,7 @@ from .events import (
 from .execution import Environment, Execution
 from .keeper import Keeper, Meter, WorkerOptions
 from .outcome import HAND_BACK, Cancel, Done, Fail, Retry, Snooze
-from .ports import Broker, Executor, Lease, Settlement, WorkerInfo
+from .ports import Broker, Executor, Lease, LeasesWhenDue, Settlement, WorkerInfo
 from .task import Task
 
 Kind = Literal["thread", "async", "process"]
@@ -87,6 +88,8 @@ class Worker:
         meter: Meter | None = None,
     ) -> None:
         self._broker = broker
+        self._at_one_go = broker if isinstance(broker, LeasesWhenDue) and not options.until_empty else None
+        """The broker, where it waits and leases in one call."""
         self._beat = beat
         self._meter = meter
         self._environment = environment
@@ -188,8 +191,13 @@ class Worker:
         if self._options.until_empty and settlements:
             self._work_expected = True  # a job that ended may have put others, or be due again itself
 
-    def _lease(self, settlements: Sequence[Settlement], room: int) -> None:
-        leases = self._broker.exchange(settlements, self.id, self._queues_in_turn(), room, self._options.lease)
+    def _lease(self, settlements: Sequence[Settlement], room: int, waits: bool = False) -> None:
+        """Lease so many jobs; where that is one thing, wait for them first."""
+        queues, seconds = self._queues_in_turn(), self._options.lease
+        if waits and self._at_one_go is not None:
+            leases = self._at_one_go.lease_when_due(self.id, queues, room, seconds, seconds / 2)
+        else:
+            leases = self._broker.exchange(settlements, self.id, queues, room, seconds)
         self._work_expected = len(leases) >= room
         self.on_settled(settlements)
         self._dispatch(leases)
@@ -344,21 +352,19 @@ class Worker:
     def _watch(self) -> None:
         """Wait until there may be work, lease it, and tell the pump (a thread of its own)."""
         while self._watch_requests.get():
-            try:
-                self._broker.wait(self._options.queues, self._options.lease / 2)
-            except BrokerError:
-                self._stopping.wait(1.0)
-            if not self._lease_at_once():
+            if not self._lease_when_due():
                 self._work_expected = True
             self._watching = False
             self._inbox.put(None)
 
-    def _lease_at_once(self) -> bool:
-        """Lease for the free slots, in the thread that heard of the work; return whether that was done.
+    def _lease_when_due(self) -> bool:
+        """Wait for work and lease for the free slots; return whether that was done, or is left to the pump.
 
         To wake the pump for it would take longer than to start a job. A worker that ends once there is nothing left
         has only its pump lease, which has to know.
         """
+        if self._at_one_go is None:
+            self._wait_for_work()
         if self._options.until_empty:
             return False
         with self._leasing:
@@ -366,10 +372,16 @@ class Worker:
             if not room or self._over():
                 return False
             try:
-                self._lease((), room)
+                self._lease((), room, waits=True)
             except BrokerError:
                 return False
         return True
+
+    def _wait_for_work(self) -> None:
+        try:
+            self._broker.wait(self._options.queues, self._options.lease / 2)
+        except BrokerError:
+            self._stopping.wait(1.0)
 
     def _is_empty(self) -> bool:
         """Whether there is nothing left to do; jobs that their lane holds back are waited for."""
@@ -388,6 +400,8 @@ class Worker:
 
     def _wait_out(self, error: BrokerUnavailable) -> None:
         """Wait a little longer each time the broker fails; what has ended is kept and settled later."""
+        if not (self._trouble or self._events.wanted(BrokerTrouble)):
+            log.warning("%s; trying again until it goes well", error)
         shortest, longest = TROUBLE_SECONDS
         self._trouble = min(longest, max(shortest, self._trouble * 2))
         self._events.emit(BrokerTrouble(str(error), self._trouble))
@@ -422,8 +436,10 @@ class Worker:
 
     def _drain(self) -> None:
         """Hand back what has not started, wait for what runs, and hand back what did not end in time."""
-        with self._leasing:  # from now on nothing is leased any more
-            self._hand_back(self._withdrawn())
+        while not self._leasing.acquire(timeout=0.02):
+            self._wake()
+        self._leasing.release()  # from now on nothing is leased any more
+        self._hand_back(self._withdrawn())
         deadline = time.monotonic() + self._options.grace
         while self._in_flight and time.monotonic() < deadline and not self._hurry.is_set():
             self._exchange(0)
@@ -452,7 +468,7 @@ class Worker:
             executor.stop()
         end = time.monotonic() + 2.0
         while any(helper.is_alive() for helper in helpers) and time.monotonic() < end:
-            self._broker.wake()
+            self._wake()
             helpers[0].join(timeout=0.02)
         if self._beat is not None:
             self._beat.join(max(0.0, end - time.monotonic()))
@@ -461,6 +477,11 @@ class Worker:
         except BrokerError as error:
             log.warning("could not sign off: %s", error)
         self._events.emit(WorkerStopped(self.id, self.processed))
+
+    def _wake(self) -> None:
+        """Have the watcher come back from the broker; where that cannot be reached, it comes by itself."""
+        with contextlib.suppress(BrokerError):
+            self._broker.wake()
 
 
 def _event(kind: type[JobEvent], execution: Execution, **more: Any) -> JobEvent:

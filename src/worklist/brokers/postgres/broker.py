@@ -7,6 +7,7 @@ that wait for it, is changed in transactions that are alone: docs/decisions/0013
 
 import functools
 import itertools
+import operator
 import threading
 import time
 import weakref
@@ -53,6 +54,7 @@ T = TypeVar("T")
 _PLACE, _ID, _QUEUE, _STATE, _BODY, _LANE, _GROUP = 0, 1, 2, 4, 10, 12, 13
 """Where these stand in the row of a job that is being put."""
 _TOLD = [ANYTHING, RESULTS]
+_in_order = operator.itemgetter(0)
 
 
 class PostgresBroker(PostgresInspector, PostgresSchedules):
@@ -474,11 +476,12 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
             Integers(emptied),
         )
         found = self._server.call(SQL["exchange"], (*values, worker, queues, max(limit, 0), seconds))
-        if found and found[0][1] is None:
+        if found and found[0][0] is None:
             return None
+        found.sort(key=_in_order)  # as they are, but for a plan that goes another way
         return [
             Lease(id, seq, body, attempt, lost, number, key, tied, given)
-            for id, seq, body, attempt, lost, number, tied, key, given in found
+            for _, id, seq, body, attempt, lost, number, tied, key, given in found
         ]
 
     def _lease(

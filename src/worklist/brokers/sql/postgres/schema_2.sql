@@ -1,8 +1,8 @@
 -- Jobs that are put by hundreds stand in bundles, until they are leased. docs/decisions/0013.
 --
 -- A row of `ready` costs as much as the job's own row, and more once it is locked, deleted and vacuumed. Of jobs that
--- are tied to nothing, due at once and never too late, put in one call, one row holds 25. Leasing takes a bundle whole,
--- or breaks it up: turns it into rows of `ready`.
+-- are tied to nothing, due at once and never too late, put in one call, one row holds 25. Leasing takes bundles,
+-- and leaves the rest of the last one; who wants less than one bundle breaks it up: turns it into rows of `ready`.
 CREATE TABLE @.bundles (
     queue text COLLATE "C" NOT NULL,
     rank  integer NOT NULL,
@@ -11,6 +11,12 @@ CREATE TABLE @.bundles (
     PRIMARY KEY (queue, rank, seq)
 ) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
         autovacuum_analyze_scale_factor = 0.0, autovacuum_analyze_threshold = 100000);
+
+-- Some hundred numbers are not worth the time to compress them.
+ALTER TABLE @.leases SET (toast_tuple_target = 8160);
+ALTER TABLE @.leases ALTER jobs SET STORAGE EXTERNAL;
+ALTER TABLE @.retention SET (toast_tuple_target = 8160);
+ALTER TABLE @.retention ALTER jobs SET STORAGE EXTERNAL;
 
 -- Bundles jobs of one queue and rank that have just been added, and tells who waits for them.
 CREATE FUNCTION @.bundle_2(the_queue text, the_rank integer, places bigint[]) RETURNS void LANGUAGE plpgsql AS $$
@@ -101,15 +107,15 @@ BEGIN
     RETURN true;
 END $$;
 
--- Does what exchange_1 did, and leases bundles, too.
+-- Does what exchange_1 did, and leases bundles, too. `place` says in which order.
 CREATE FUNCTION @.exchange_2(at float8, done bigint[], numbers bigint[], results bytea[], keep float8,
                              dropped bigint[], dropped_numbers bigint[], freed text[], holders text[],
                              emptied bigint[], worker text, queues text[], wanted integer, seconds float8)
-RETURNS TABLE (id text, seq bigint, body bytea, attempt integer, lost integer, number bigint, tied smallint,
-               key text, given bytea)
+RETURNS TABLE (place bigint, id text, seq bigint, body bytea, attempt integer, lost integer, number bigint,
+               tied smallint, key text, given bytea)
 LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
-AS $$
+SET enable_sort = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
     moment float8 := coalesce(at, extract(epoch FROM clock_timestamp())::float8);
@@ -117,8 +123,10 @@ DECLARE
     some_rows tid[];
     some_jobs bigint[];
     some_late boolean;
+    bundles_ahead refcursor;
     bundle record;
     last_seq bigint;
+    room integer;
     next_rank integer;  -- where in the queue the next row of `ready` may stand
     next_seq bigint;
     picked_bundles tid[] := '{}';
@@ -146,8 +154,7 @@ BEGIN
            OR EXISTS (SELECT 1 FROM @.arrivals)
            OR EXISTS (SELECT 1 FROM @.turns WHERE opens > 0 AND opens <= moment)
            OR EXISTS (SELECT 1 FROM @.turns WHERE queue = ANY (queues) AND opens = 0) THEN
-            RETURN QUERY SELECT NULL::text, NULL::bigint, NULL::bytea, 0, 0, 0::bigint, 0::smallint, NULL::text,
-                                NULL::bytea;
+            RETURN NEXT;
             RETURN;
         END IF;
         FOREACH the_queue IN ARRAY queues LOOP
@@ -155,13 +162,15 @@ BEGIN
             CONTINUE WHEN EXISTS (SELECT 1 FROM @.paused WHERE queue = the_queue);
             next_rank := -2147483648;
             next_seq := 0;
-            FOR bundle IN  -- and at last one that stands for the end
-                SELECT * FROM (SELECT bundles.ctid AS place, rank, bundles.seq, jobs FROM @.bundles
-                               WHERE queue = the_queue ORDER BY rank, bundles.seq
-                               LIMIT 1 + (wanted - cardinality(picked)) / 13 FOR UPDATE SKIP LOCKED) AS first_ones
-                UNION ALL SELECT NULL, 2147483647, 9223372036854775807, ARRAY[9223372036854775807]
-            LOOP
-                EXIT WHEN cardinality(picked) >= wanted;
+            OPEN bundles_ahead FOR
+                SELECT bundles.ctid AS place, rank, bundles.seq, jobs FROM @.bundles
+                WHERE queue = the_queue ORDER BY rank, bundles.seq FOR UPDATE SKIP LOCKED;
+            WHILE cardinality(picked) < wanted LOOP
+                FETCH bundles_ahead INTO bundle;
+                IF NOT FOUND THEN  -- one that stands for the end
+                    SELECT NULL::tid AS place, 2147483647 AS rank, 9223372036854775807 AS seq,
+                           ARRAY[9223372036854775807] AS jobs INTO bundle;
+                END IF;
                 last_seq := bundle.jobs[cardinality(bundle.jobs)];
                 IF (next_rank, next_seq) < (bundle.rank, last_seq) THEN
                     SELECT array_agg(it.ctid), array_agg(it.seq), bool_or(it.expires <= moment)
@@ -173,8 +182,7 @@ BEGIN
                           ORDER BY ready.rank, ready.seq LIMIT wanted - cardinality(picked)
                           FOR UPDATE SKIP LOCKED) AS it;
                     IF some_late THEN
-                        RETURN QUERY SELECT NULL::text, NULL::bigint, NULL::bytea, 0, 0, 0::bigint, 0::smallint,
-                                            NULL::text, NULL::bytea;
+                        RETURN NEXT;
                         RETURN;
                     END IF;
                     picked_rows := picked_rows || coalesce(some_rows, '{}');
@@ -190,8 +198,8 @@ BEGIN
                     END IF;
                 END IF;
                 EXIT WHEN bundle.place IS NULL;
-                IF (next_rank, next_seq) < (bundle.rank, last_seq)
-                   OR cardinality(picked) + cardinality(bundle.jobs) > wanted THEN
+                room := wanted - cardinality(picked);
+                IF (next_rank, next_seq) < (bundle.rank, last_seq) OR wanted < cardinality(bundle.jobs) THEN
                     PERFORM @.break_up_2(ARRAY[bundle.place]);
                     IF (bundle.rank, bundle.seq) < (next_rank, next_seq) THEN
                         next_rank := bundle.rank;
@@ -199,9 +207,14 @@ BEGIN
                     END IF;
                 ELSE
                     picked_bundles := picked_bundles || bundle.place;
-                    picked := picked || bundle.jobs;
+                    picked := picked || bundle.jobs[1:room];
+                    IF room < cardinality(bundle.jobs) THEN
+                        INSERT INTO @.bundles (queue, rank, seq, jobs)
+                        VALUES (the_queue, bundle.rank, bundle.jobs[room + 1], bundle.jobs[room + 1:]);
+                    END IF;
                 END IF;
             END LOOP;
+            CLOSE bundles_ahead;
         END LOOP;
     END IF;
     IF cardinality(done) + cardinality(dropped) = 0 THEN
@@ -237,16 +250,11 @@ BEGIN
         INSERT INTO @.leases (worker, until, jobs) VALUES (worker, moment + seconds, picked)
         RETURNING leases.number INTO this_lease;
         RETURN QUERY
-        WITH started AS (
-            UPDATE @.jobs SET state = 2, number = this_lease, attempt = jobs.attempt + 1, started = moment
-            FROM unnest(picked) WITH ORDINALITY AS it (seq, place)
-            WHERE jobs.seq = it.seq AND jobs.state = 0
-            RETURNING it.place, jobs.id, jobs.seq, jobs.body, jobs.attempt, jobs.lost, jobs.number, jobs.tied, jobs.key,
-                      jobs.given
-        )
-        SELECT started.id, started.seq, started.body, started.attempt, started.lost, started.number, started.tied,
-               started.key, started.given
-        FROM started ORDER BY started.place;
+        UPDATE @.jobs SET state = 2, number = this_lease, attempt = jobs.attempt + 1, started = moment
+        FROM unnest(picked) WITH ORDINALITY AS it (seq, place)
+        WHERE jobs.seq = it.seq AND jobs.state = 0
+        RETURNING it.place, jobs.id, jobs.seq, jobs.body, jobs.attempt, jobs.lost, jobs.number, jobs.tied, jobs.key,
+                  jobs.given;
     END IF;
 END $$;
 
