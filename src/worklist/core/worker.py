@@ -55,6 +55,9 @@ GATHER_SECONDS = 0.005
 SWITCH_SECONDS = 0.001
 """How long a busy thread may keep the interpreter's lock from the pump while a worker runs; Python's default is 5 ms,
 and an exchange needs the lock a dozen times."""
+FIRST_STEP_SECONDS = 0.0002
+"""For so long the thread that has leased leaves the interpreter to the one that runs the job, before it wakes the pump:
+two that are woken together get in each other's way, and the pump has nothing to do yet."""
 TROUBLE_SECONDS = (0.05, 5.0)
 """First and longest wait between attempts to reach a broker that fails."""
 
@@ -354,6 +357,8 @@ class Worker:
         while self._watch_requests.get():
             if not self._lease_when_due():
                 self._work_expected = True
+            elif not self._work_expected:
+                time.sleep(FIRST_STEP_SECONDS)
             self._watching = False
             self._inbox.put(None)
 
