@@ -134,6 +134,14 @@ class Consumer:
         self._buffered -= len(taken)
         return taken
 
+    def untake(self, messages: Sequence[Message]) -> None:
+        """Have messages wait again that were taken last, before all others."""
+        for message in reversed(messages):
+            if self.held.get(message.tag) is message:
+                names = [self._names.queue(message.queue, band) for band in range(len(BANDS))]
+                self._buffers[message.queue][names.index(message.origin)].appendleft(message)
+                self._buffered += 1
+
     def _take_in(self, queues: Sequence[str], limit: int, heartbeat: float) -> None:
         """Read what has come, and see to it that enough will."""
         with self._watched():
