@@ -64,9 +64,17 @@ END $$;
 -- passed over: it finds that the job is queued no more. Where bundles of several putters lie across each other, the one
 -- that was begun last before the job is looked at first, and is nearly always the right one.
 CREATE FUNCTION @.break_up_of_2(places bigint[]) RETURNS void LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_sort = off AS $$
+SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    bundled bigint[];
 BEGIN
     IF EXISTS (SELECT 1 FROM @.bundles) THEN
+        bundled := ARRAY(
+            SELECT jobs.seq FROM @.jobs
+            WHERE jobs.seq = ANY (places) AND jobs.state = 0 AND jobs.tied = 0 AND jobs.key IS NULL
+            AND jobs.expires IS NULL AND jobs.due = jobs.enqueued
+            AND NOT EXISTS (SELECT 1 FROM @.ready WHERE ready.queue = jobs.queue AND ready.lane = ''
+                            AND ready.rank = jobs.rank AND ready.seq = jobs.seq));
         PERFORM @.break_up_2(ARRAY(
             SELECT DISTINCT found.ctid
             FROM @.jobs CROSS JOIN LATERAL (
@@ -74,10 +82,7 @@ BEGIN
                 WHERE bundles.queue = jobs.queue AND bundles.rank = jobs.rank AND bundles.seq <= jobs.seq
                 AND jobs.seq = ANY (bundles.jobs)
                 ORDER BY bundles.seq DESC LIMIT 1) AS found
-            WHERE jobs.seq = ANY (places) AND jobs.state = 0 AND jobs.tied = 0 AND jobs.key IS NULL
-            AND jobs.expires IS NULL AND jobs.due = jobs.enqueued
-            AND NOT EXISTS (SELECT 1 FROM @.ready WHERE ready.queue = jobs.queue AND ready.lane = ''
-                            AND ready.rank = jobs.rank AND ready.seq = jobs.seq)));
+            WHERE jobs.seq = ANY (bundled)));
     END IF;
 END $$;
 
