@@ -12,6 +12,13 @@ CREATE TABLE @.bundles (
 ) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
         autovacuum_analyze_scale_factor = 0.0, autovacuum_analyze_threshold = 100000);
 
+-- To find what has failed. A job that succeeds at once leaves its errors as they are, none, so that its row stays where
+-- it is (a HOT update).
+CREATE INDEX jobs_with_errors ON @.jobs (seq) WHERE errors IS NOT NULL;
+
+-- Room for all three versions of a row of usual size: 50 left a little less, and one in ten moved to another page.
+ALTER TABLE @.jobs SET (fillfactor = 45);
+
 -- Some hundred numbers are not worth the time to compress them.
 ALTER TABLE @.leases SET (toast_tuple_target = 8160);
 ALTER TABLE @.leases ALTER jobs SET STORAGE EXTERNAL;
