@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from aiohttp import web
@@ -141,14 +141,17 @@ def packed(body: bytes, encoding: str, kind: str = "text/plain") -> web.Response
 
 
 @contextmanager
-def running(host: str = "127.0.0.1") -> Iterator[Site]:
-    """Serve until the block ends."""
+def running(host: str = "127.0.0.1", more: Callable[[web.Application], None] | None = None) -> Iterator[Site]:
+    """Serve until the block ends; `more` adds pages."""
     site = Site()
     loop = asyncio.new_event_loop()
     ready = threading.Event()
 
     async def serve() -> web.AppRunner:
-        runner = web.AppRunner(site.app(), shutdown_timeout=0.1)
+        app = site.app()
+        if more is not None:
+            more(app)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         tcp = web.TCPSite(runner, host, 0)
         await tcp.start()

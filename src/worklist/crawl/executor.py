@@ -1,4 +1,8 @@
-"""Runs the jobs of a crawl on the event loop that the spider lives on, so many at once, and so many of one host."""
+"""Runs the jobs of a crawl on the event loop that the spider lives on, so many at once, and so many of one host.
+
+Where the queue outlives the process, a slot is free again when what ran in it has been settled, so that a kill makes
+no more pages be fetched again than there are slots.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core.execution import Execution
+from ..core.ports import Settlement
 
 
 class LoopExecutor:
-    """An Executor on a loop that runs already. `ceiling` tells how many jobs of a lane may run at once."""
+    """An Executor on a loop that runs already. `ceiling` tells how many jobs of a lane may run at once.
 
-    def __init__(self, slots: int, loop: asyncio.AbstractEventLoop, ceiling: Callable[[str], int]) -> None:
+    `settles`: a job counts as under way until `settled` is called with it.
+    """
+
+    def __init__(
+        self, slots: int, loop: asyncio.AbstractEventLoop, ceiling: Callable[[str], int], settles: bool = False
+    ) -> None:
         self.slots = slots
+        self._settles = settles
+        self._unsettled: set[str] = set()
         self._loop = loop
         self._ceiling = ceiling
         self._lock = threading.Lock()
@@ -41,8 +53,17 @@ class LoopExecutor:
             self._waiting.extend(executions)
         self._loop.call_soon_threadsafe(self._fill)
 
+    def settled(self, settlements: Sequence[Settlement]) -> None:
+        """Hear that these are written down."""
+        with self._lock:
+            before = len(self._unsettled)
+            self._unsettled.difference_update(each.lease.id for each in settlements)
+            freed = self._waiting and len(self._unsettled) < before
+        if freed:
+            self._loop.call_soon_threadsafe(self._fill)
+
     def _fill(self) -> None:
-        while len(self._running) < self.slots:
+        while len(self._running) + len(self._unsettled) < self.slots:
             execution = self._next()
             if execution is None:
                 return
@@ -69,6 +90,8 @@ class LoopExecutor:
             execution.fail(asyncio.CancelledError())
         lane = _lane_of(execution)
         with self._lock:
+            if self._settles:
+                self._unsettled.add(execution.lease.id)
             self._in_lane[lane] -= 1
             if not self._in_lane[lane]:
                 del self._in_lane[lane]
@@ -81,8 +104,10 @@ class LoopExecutor:
         self._fill()
 
     def backlog(self) -> int:
-        """Return how many executions wait."""
+        """Return how many executions wait for others to end; none do where most slots wait for a settle."""
         with self._lock:
+            if len(self._unsettled) * 2 > self.slots:
+                return 0
             return len(self._waiting) + sum(map(len, self._held.values()))
 
     def withdraw(self) -> list[Execution]:

@@ -38,6 +38,11 @@ TABLE: dict[str, SettingRow] = {
     "DOWNLOAD_MAXSIZE": SettingRow(1 << 30, "Bytes that a body may have, also after decompression; 0: any number."),
     "DOWNLOAD_WARNSIZE": SettingRow(32 << 20, "Bytes of a body from which on it is told of; 0: never."),
     "DOWNLOAD_VERIFY_CERTIFICATES": SettingRow(True, "Whether the certificates of TLS are checked."),
+    "DOWNLOAD_HANDLERS": SettingRow({}, "By scheme: the class that makes the requests, or its path; None: none may."),
+    "DOWNLOAD_HANDLERS_BASE": SettingRow(
+        dict.fromkeys(("http", "https"), "worklist.crawl.downloader.Downloader"),
+        "Those that are there by themselves.",
+    ),
     "DNSCACHE_ENABLED": SettingRow(True, "Whether addresses of hosts are remembered."),
     "DNS_TIMEOUT": SettingRow(60.0, "Seconds that the connection to a host may take, its look-up included."),
     "DEPTH_LIMIT": SettingRow(0, "How many links a page may be away from the start; 0: any number."),
@@ -89,6 +94,19 @@ TABLE: dict[str, SettingRow] = {
     "IMAGES_MIN_WIDTH": SettingRow(0, "Narrower images are not kept."),
     "IMAGES_MIN_HEIGHT": SettingRow(0, "Lower images are not kept."),
     "SPIDER_CONTRACTS": SettingRow({}, "Further kinds of contracts, as classes or their paths, with their order."),
+    "BROWSER": SettingRow(
+        False, "Whether a browser renders pages whose requests do not say; `auto`: those that look empty without one."
+    ),
+    "BROWSER_IDLE_TIMEOUT": SettingRow(5.0, "Seconds that a loaded page gets at most until its network is silent."),
+    "BROWSER_BLOCKED_RESOURCES": SettingRow([], "What pages may not load, such as `image`, `media`, `font`."),
+    "PLAYWRIGHT_BROWSER_TYPE": SettingRow("chromium", "`chromium`, `firefox` or `webkit`."),
+    "PLAYWRIGHT_LAUNCH_OPTIONS": SettingRow({}, "How the browser is started, such as its executable_path and args."),
+    "PLAYWRIGHT_CDP_URL": SettingRow(None, "The address of a browser that runs already; None: one is started."),
+    "PLAYWRIGHT_CONTEXTS": SettingRow({}, "Options of contexts by name; `default` counts for pages that name none."),
+    "PLAYWRIGHT_MAX_CONTEXTS": SettingRow(4, "How many pages are in the browser at once."),
+    "PLAYWRIGHT_ABORT_REQUEST": SettingRow(
+        None, "A function, or its path, that says of a request of the browser whether it is not to be made."
+    ),
     "AUTOTHROTTLE_ENABLED": SettingRow(False, "Whether the rate of each host follows its latency."),
     "AUTOTHROTTLE_START_DELAY": SettingRow(5.0, "Seconds between requests to a host at first."),
     "AUTOTHROTTLE_MAX_DELAY": SettingRow(60.0, "Seconds between requests to a host at most."),
@@ -142,6 +160,7 @@ TABLE: dict[str, SettingRow] = {
     "FEED_EXPORT_INDENT": SettingRow(None, "By how many spaces JSON and XML are indented."),
     "FEED_EXPORT_BATCH_ITEM_COUNT": SettingRow(0, "After how many items a feed goes on in another file; 0: never."),
     "FEED_SYNC": SettingRow(False, "Whether each page's items are on the disk before its request is done with."),
+    "FEED_PATIENCE": SettingRow(30.0, "Seconds after which the crawl ends if a feed cannot be written."),
     "FEED_STORE_EMPTY": SettingRow(True, "Whether a feed without items is written."),
     "LOG_LEVEL": SettingRow("INFO", "What is logged."),
     "SHUTDOWN_GRACE": SettingRow(10.0, "Seconds that pages under way get when the crawl is interrupted."),

@@ -23,7 +23,7 @@ from pymongo.errors import (
 )
 
 from ..core.errors import BrokerError, BrokerUnavailable, ConfigError
-from ..core.job import JobId, JobRecord
+from ..core.job import JobId, JobRecord, JobState
 
 COLLECTION = "worklist_results"
 POLL_SECONDS = (0.01, 0.5)
@@ -76,7 +76,8 @@ class MongoResults:
             try:
                 self._jobs.bulk_write([_replace(record, until) for record in records], ordered=False)
             except BulkWriteError as error:
-                # where a later attempt is there none is replaced; the insert that is tried instead finds its key taken
+                # none is replaced where a later attempt or a success is there; the insert that is tried instead finds
+                # its key taken
                 if any(it.get("code") != _DUPLICATE_KEY for it in error.details["writeErrors"]):
                     raise
 
@@ -136,7 +137,8 @@ def _replace(record: JobRecord, until: dt.datetime) -> ReplaceOne[dict[str, Any]
         "state": str(record.state),
         "record": _encode(record),
     }
-    return ReplaceOne({"_id": record.id, "attempt": {"$lte": record.attempt}}, document, upsert=True)
+    replaced = {"_id": record.id, "attempt": {"$lte": record.attempt}, "state": {"$ne": str(JobState.SUCCEEDED)}}
+    return ReplaceOne(replaced, document, upsert=True)
 
 
 class _Changes:

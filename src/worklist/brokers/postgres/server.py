@@ -20,7 +20,7 @@ from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 
-from ...core.errors import BrokerError, BrokerUnavailable, ConfigError, ReadOnlyStore, StoreFull
+from ...core.errors import BrokerError, BrokerUnavailable, ConfigError, ReadOnlyStore, StoreFull, WorklistError
 from . import schema, theirs
 
 T = TypeVar("T")
@@ -420,18 +420,44 @@ class PostgresServer:
             return BrokerUnavailable(f"{self.place} does not answer: {text}")
         return BrokerError(f"{self.place}: {text}")
 
-    def _why_not_connected(self, error: psycopg.Error) -> BrokerError:
+    def _why_not_connected(self, error: psycopg.Error) -> WorklistError:
         text = _first_line(error)
-        user, database = self.place.user or "of this process", self.place.database or ""
-        if "password authentication failed" in text or "no password supplied" in text:
-            return BrokerError(f"{self.place}: the password of the user {user} is wrong or missing; check the URL")
-        if "database" in text and "does not exist" in text:
-            return BrokerError(f"{self.place}: there is no database {database!r}; create it with: createdb {database}")
-        if "role" in text and "does not exist" in text:
-            return BrokerError(f"{self.place}: there is no user {user}; create it with: createuser {user}")
-        if "pg_hba.conf" in text:
-            return BrokerError(f"{self.place} lets nobody in from here: {text}; add a line to its pg_hba.conf")
+        facts = {
+            "place": self.place,
+            "user": self.place.user or "of this process",
+            "database": self.place.database or "",
+            "text": text,
+        }
+        for words, ours, sentence in _REASONS:
+            if all(word in text for word in words):
+                return ours(sentence.format(**facts))
         return BrokerUnavailable(f"{self.place} cannot be reached: {text}")
+
+
+_WRONG_PASSWORD = "{place}: the password of the user {user} is wrong or missing; check the URL"  # noqa: S105 - no password
+_REASONS: tuple[tuple[tuple[str, ...], type[WorklistError], str], ...] = (
+    (("password authentication failed",), BrokerError, _WRONG_PASSWORD),
+    (("no password supplied",), BrokerError, _WRONG_PASSWORD),
+    (
+        ("database", "does not exist"),
+        BrokerError,
+        "{place}: there is no database {database!r}; create it with: createdb {database}",
+    ),
+    (("role", "does not exist"), BrokerError, "{place}: there is no user {user}; create it with: createuser {user}"),
+    (
+        ("pg_hba.conf",),
+        BrokerError,
+        "{place} lets nobody in from here: {text}; add a line to its pg_hba.conf",
+    ),
+    (("invalid", "value"), ConfigError, "{place}: {text}; check the options behind the ? of the URL"),
+    (
+        ("SSL was required",),
+        BrokerError,
+        "{place} does not encrypt connections; turn ssl on there, or leave out sslmode",
+    ),
+    (("certificate",), BrokerError, "{place}: {text}; ?sslrootcert=FILE names who may have signed it"),
+)
+"""Why a connection was not made, where trying again will not help: words that all occur, and what is said then."""
 
 
 def _is_cut(error: psycopg.Error) -> bool:
@@ -443,7 +469,11 @@ def _is_cut(error: psycopg.Error) -> bool:
 def _first_line(error: BaseException) -> str:
     """Return what an error says in one line, without the address that it begins with."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].removeprefix("connection failed: ") if lines else type(error).__name__
+    return (
+        lines[0].removeprefix("connection failed: ").removeprefix("connection is bad: ")
+        if lines
+        else type(error).__name__
+    )
 
 
 _servers: list[PostgresServer] = []

@@ -4,6 +4,7 @@ A stored job is two times, a byte of flags, a header for the scripts to read, an
 is. None is false in what scripts read, since Lua's tables have no place for nil.
 """
 
+import functools
 import struct
 from collections import defaultdict
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ STATES = {
 }
 CODES = {state: code for code, state in STATES.items()}
 
+_RANK_OF_SUCCESS = 1 << 30  # as in verb_keep.lua; that of other ends is their attempt
 _UNTIED = Ties()
 _TIMES = struct.Struct("<dd")
 _FINISHED = struct.Struct("<BddiiI")
@@ -70,12 +72,35 @@ def flags_of(job: Job) -> int:
     return flags
 
 
+def is_due_and_untied(job: Job) -> bool:
+    """Return whether a job is of the kind that most are of: to be run at once, and for scripts to see to no more."""
+    return (
+        job.ties is None and job.key is None and job.expires is None and job.eta is None and job.delay == 0.0
+    )  # fmt: skip
+
+
 def packed_job(job: Job, codec: Codec) -> list[Any]:
     """Return a job as scripts take it."""
-    header = encode(_header(job))
-    rest = struct.pack("<BH", flags_of(job), len(header)) + header + codec.encode(job)
     due = job.delay if job.eta is None else [job.delay, job.eta]
-    return [job.id, job.queue, -job.priority, due, binary(rest), job.replace]
+    return [job.id, job.queue, -job.priority, due, binary(packed_rest(job, codec)), job.replace]
+
+
+def packed_rest(job: Job, codec: Codec) -> bytes:
+    """Return what is stored of a job behind its times: flags, header, body."""
+    if is_due_and_untied(job):
+        return _common_header(job.queue, job.task, job.priority, job.hold, job.redeliveries) + codec.encode(job)
+    return _packed_header(job) + codec.encode(job)
+
+
+@functools.lru_cache(maxsize=1000)
+def _common_header(queue: str, task: str, priority: int, hold: float, redeliveries: int) -> bytes:
+    """Return the header of jobs that are due and untied, which these of its fields make: the same for most jobs."""
+    return _packed_header(Job("", task, b"", queue, priority, hold=hold, redeliveries=redeliveries))
+
+
+def _packed_header(job: Job) -> bytes:
+    header = encode(_header(job))
+    return struct.pack("<BH", flags_of(job), len(header)) + header
 
 
 def _header(job: Job) -> list[Any]:
@@ -187,8 +212,9 @@ def _other(it: Settlement, codec: Codec) -> dict[str, Any]:
 
 
 def packed_record(record: JobRecord) -> tuple[JobId, int, Any]:
-    """Return how the record of a job is kept that has ended in another broker."""
-    return record.id, record.attempt, binary(encode(record))
+    """Return how the record of a job is kept that has ended in another broker, with its rank among such records."""
+    rank = _RANK_OF_SUCCESS if record.state is JobState.SUCCEEDED else record.attempt
+    return record.id, rank, binary(encode(record))
 
 
 def record_of(found: Sequence[Any] | None, codec: Codec) -> JobRecord | None:

@@ -29,6 +29,7 @@ from redis.sentinel import MasterNotFoundError
 from ...core.errors import BrokerError, BrokerUnavailable, SchemaMismatch, StoreFull, WorklistError
 from ...core.events import log
 from .. import lua
+from .connections import Connections
 
 Client = Any
 """A client of redis-py: Redis or RedisCluster, which share no type."""
@@ -67,6 +68,12 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], type[Workli
         ("Cluster mode is not enabled", "cluster support disabled"),
         BrokerError,
         "{where} is no cluster; expected redis:// and the name of one server",
+    ),
+    (
+        (),
+        ("unknown command 'SENTINEL'",),
+        BrokerError,
+        "{where} is no sentinel; expected redis:// and the name of one server, or the port of a sentinel (26379)",
     ),
     (
         (),
@@ -118,6 +125,8 @@ class RedisServer:
         self.prefix = f"{{{prefix}}}:"
         self._lock = threading.Lock()
         self._client: Client | None = None
+        self._connections: Connections | None = None
+        """How scripts are called where there is one server; in a cluster the client finds the right one."""
         self._digests: dict[str, str] = {}
 
     @property
@@ -126,22 +135,41 @@ class RedisServer:
         if self._client is None:
             with self._lock:
                 if self._client is None:
-                    self._client = self._greeted(self._connect())
+                    client = self._greeted(self._connect())
+                    self._connections = Connections(client) if isinstance(client, redis.Redis) else None
+                    self._client = client
         return self._client
 
-    def call(self, verb: str, now: float | None, payload: bytes, again: bool = False) -> Any:
+    def call(self, verb: str, now: float | None, *arguments: Any, again: bool = False) -> Any:
         """Call the script of a verb; `again`: once more where a connection was broken or silent, as does no harm.
 
         Raises BrokerUnavailable where trying again later may help, other kinds of BrokerError where it will not.
         """
-        arguments = (1, self.prefix, "" if now is None else repr(now), payload)
+        given = (1, self.prefix, "" if now is None else repr(now), *arguments)
         try:
             try:
-                return self._run(verb, arguments)
+                return self._run(verb, given)
             except (redis.ConnectionError, redis.TimeoutError):
                 if not again:
                     raise
-                return self._run(verb, arguments)
+                return self._run(verb, given)
+        except ERRORS as error:
+            raise self.explained(error) from None
+
+    def call_at_bell(self, wait: Callable[..., Any], verb: str, now: float | None, *arguments: Any) -> Any:
+        """Call the script of a verb as `call` does, by `wait`, which sends a command when there is work.
+
+        Where the script is not known to the server yet, it is called at once.
+        """
+        given = (1, self.prefix, "" if now is None else repr(now), *arguments)
+        digest = self._digests.get(verb)
+        try:
+            if digest is None:
+                return self._run(verb, given)
+            try:
+                return wait("EVALSHA", digest, *given)
+            except NoScriptError:
+                return self._run(verb, given)
         except ERRORS as error:
             raise self.explained(error) from None
 
@@ -151,6 +179,13 @@ class RedisServer:
             return self.client.execute_command(*arguments)
         except ERRORS as error:
             raise self.explained(error) from None
+
+    def connection(self) -> Any:
+        """Return a connection for a use of its own, in a cluster to our server. Raises what redis-py raises."""
+        client, connections = self.client, self._connections
+        if connections is None:
+            connections = Connections(client.get_redis_connection(client.get_node_from_key(self.prefix)))
+        return connections.new()
 
     def explained(self, error: Exception) -> WorklistError:
         """Return an error of the server as one of ours, in one sentence."""
@@ -170,18 +205,23 @@ class RedisServer:
         """Give back the connections."""
         with self._lock:
             client, self._client = self._client, None
+            connections, self._connections = self._connections, None
+            if connections is not None:
+                connections.close()
             if client is not None:
                 client.close()
 
     def _run(self, verb: str, arguments: tuple[Any, ...]) -> Any:
+        client, connections = self.client, self._connections
+        ask = client.execute_command if connections is None else connections.ask
         digest = self._digests.get(verb)
         if digest is not None:
             try:
-                return self.client.execute_command("EVALSHA", digest, *arguments)
+                return ask("EVALSHA", digest, *arguments)
             except NoScriptError:  # the server was started anew, or another one took over
                 pass
         text = lua.script(verb, **self._constants)
-        found = self.client.execute_command("EVAL", text, *arguments)
+        found = ask("EVAL", text, *arguments)
         self._digests[verb] = _digest(text)
         return found
 

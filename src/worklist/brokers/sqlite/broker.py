@@ -346,6 +346,10 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
         if tied:
             self._groups.ended_without_worker(db, tied, EXPIRED, now)
 
+    def let_lapse(self, queue: str) -> None:
+        """End every lease of a queue's jobs now, where all who held one are known to be dead."""
+        self._file.write(SQL["let_lapse"], (queue,))
+
     def _lapse(self, db: Connection, now: float) -> None:
         """Make the jobs of silent workers due again, or fail those that too many workers died with."""
         for number, worker, jobs in db.execute(SQL["lapsed"], (now,)).fetchall():
@@ -628,7 +632,7 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
                 place, free = db.execute(SQL["find_place"], (place_of(record.id), record.id)).fetchone()
                 if place is not None:
                     state, attempt = db.execute(SQL["kept"], (place,)).fetchone()
-                    if state < SUCCEEDED or attempt > record.attempt:
+                    if state <= SUCCEEDED or attempt > record.attempt:
                         continue
                 row = rows.kept_row(place or free or place_of(record.id), record)
                 db.execute(SQL["keep"], row)

@@ -72,6 +72,9 @@ class FileFeed:
 
     @contextlib.contextmanager
     def _transaction(self) -> Any:
+        if not self._durable:  # nothing is in the ledger of a crawl in memory
+            yield
+            return
         self._ledger.execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -209,7 +209,7 @@ AND NOT EXISTS (SELECT 1 FROM @.jobs WHERE jobs.seq = keys.seq AND jobs.id = it.
 
 -- name: keep
 -- Records of jobs that have ended in another broker. Returns those that were written: not where another job stands, one
--- of our own that has not ended, or the record of a later attempt.
+-- of our own that has not ended, or the record of a success or of a later attempt.
 INSERT INTO @.jobs (seq, id, queue, rank, state, task, enqueued, due, body, attempt, lost, started, finished, result,
                     errors, progress, logs)
 SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::integer[], %s::smallint[], %s::text[], %s::float8[],
@@ -219,7 +219,7 @@ ON CONFLICT (seq) DO UPDATE
 SET attempt = excluded.attempt, lost = excluded.lost, state = excluded.state, body = excluded.body,
     started = excluded.started, finished = excluded.finished, result = excluded.result, errors = excluded.errors,
     progress = excluded.progress, logs = excluded.logs
-WHERE jobs.id = excluded.id AND jobs.state > 2 AND jobs.attempt <= excluded.attempt
+WHERE jobs.id = excluded.id AND jobs.state > 3 AND jobs.attempt <= excluded.attempt
 RETURNING seq, id, finished
 
 -- name: retain
