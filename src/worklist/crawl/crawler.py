@@ -26,8 +26,8 @@ from .stats import StatsCollector
 logger = logging.getLogger("worklist.crawl")
 __all__ = ["TABLE", "WITHOUT_EFFECT", "Crawler", "crawl", "make_crawler", "run_crawl"]
 JOB_FOLDER = ".worklist"
-LEASE_OF_A_JOB, LEASE = 2.0, 15.0
-"""Seconds after which the pages of a process that was killed are due again: in a file of one's own, and elsewhere."""
+LEASE = 15.0
+"""Seconds after which the pages of a process that was killed are due again, where others are at work on the crawl."""
 
 
 class Fingerprinter:
@@ -84,9 +84,8 @@ class Crawler:
         with Worklist(self.url) as app, self._present(app):
             app.environment.log_level = None
             group = self._group(app)
-            lease = LEASE_OF_A_JOB if self.job else LEASE
             queue = self._queue() if self.crawl_id else "crawl"
-            self.engine = Engine(self, app, Frontier(self.settings, self.spider, group, queue), lease)
+            self.engine = Engine(self, app, Frontier(self.settings, self.spider, group, queue), LEASE)
             self.app = app
             begun = dt.datetime.now(dt.UTC)
             self.stats.set_value("start_time", begun)
