@@ -120,10 +120,11 @@ def test_migrate(postgres_schema: Database, tmp_path: Path) -> None:  # noqa: F8
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ})
         return done.returncode, done.stdout
 
-    assert migrate("--check") == (1, f"{postgres_schema.url} has no tables, and version 1 is to come\n")
-    assert migrate() == (0, f"{postgres_schema.url} had no tables, and has version 1 now\n")
-    assert migrate("--check") == (0, f"{postgres_schema.url} is up to date: version 1\n")
-    assert migrate() == (0, f"{postgres_schema.url} is up to date: version 1\n")
+    newest = f"version {schema.SCHEMA_VERSION}"
+    assert migrate("--check") == (1, f"{postgres_schema.url} has no tables, and {newest} is to come\n")
+    assert migrate() == (0, f"{postgres_schema.url} had no tables, and has {newest} now\n")
+    assert migrate("--check") == (0, f"{postgres_schema.url} is up to date: {newest}\n")
+    assert migrate() == (0, f"{postgres_schema.url} is up to date: {newest}\n")
 
 
 def test_a_child_after_a_fork_uses_connections_of_its_own(postgres_schema: Database) -> None:  # noqa: F811

@@ -5,16 +5,17 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import redis
 
-from worklist.brokers.redis import RedisBroker, listener
+from worklist.brokers.redis import RedisBroker, bell, listener
 from worklist.core.errors import BrokerUnavailable
 from worklist.core.job import JobId, JobState
-from worklist.core.outcome import Done
-from worklist.core.ports import Settlement, Store, WorkerInfo
+from worklist.core.outcome import HAND_BACK, Done
+from worklist.core.ports import Lease, Settlement, Store, WorkerInfo
 from worklist.testing import BrokerContract, FakeClock
 from worklist.testing.contract_tools import a_job
 
@@ -25,7 +26,9 @@ pytestmark = needs_redis
 A_WORKER = WorkerInfo(id="w", host="here", pid=1, queues=("default",), slots=1, started=0.0)
 
 
-class TestRedis(BrokerContract):
+class OnRedis(BrokerContract):
+    """The contract, with keys of their own for each test."""
+
     @pytest.fixture(autouse=True)
     def _place(self) -> Iterator[None]:
         self.prefix = f"test-{secrets.token_hex(6)}"
@@ -53,6 +56,8 @@ class TestRedis(BrokerContract):
         client.hset(f"{{{self.prefix}}}:j", id, stored[: 19 + length] + body)
         client.close()
 
+
+class TestRedis(OnRedis):
     def test_leases_whose_answer_was_lost_are_given_again(
         self, broker: RedisBroker, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -127,6 +132,119 @@ class TestRedis(BrokerContract):
         broker.put([a_job()])
         waits.join(30)
         assert not waits.is_alive()
+
+    # -- waiting and leasing at one go ------------------------------------------------------------------------------
+
+    def test_who_waits_to_lease_is_given_what_is_put(self, broker: RedisBroker) -> None:
+        (waits,) = self.waiting_to_lease(broker, 1)
+        job = a_job()
+        broker.put([job])
+        assert [lease.id for lease in waits.result(30)] == [job.id]
+
+    def test_what_is_there_is_leased_without_a_wait(self, broker: RedisBroker) -> None:
+        job = a_job()
+        broker.put([job])
+        assert [it.id for it in broker.lease_when_due("w", ["default"], 5, 30.0, 60.0)] == [job.id]
+        assert broker.lease_when_due("w", ["default"], 5, 30.0, 0.01) == []
+
+    def test_jobs_that_are_put_together_go_to_all_who_wait(self, broker: RedisBroker) -> None:
+        """The bell wakes one, which leases one, and rings on."""
+        waits = self.waiting_to_lease(broker, 3)
+        jobs = [a_job() for _ in range(3)]
+        broker.put(jobs)
+        leased = [lease.id for wait in waits for lease in wait.result(30)]
+        assert sorted(leased) == sorted(job.id for job in jobs)
+
+    def test_a_delayed_job_is_given_to_who_waits_when_it_is_due(self) -> None:
+        broker = RedisBroker(lambda: shared().client, prefix=self.prefix)
+        self.others.append(broker)
+        job = a_job(delay=0.3)
+        broker.put([job])
+        begun = time.monotonic()
+        assert [lease.id for lease in broker.lease_when_due("w", ["default"], 5, 30.0, 60.0)] == [job.id]
+        assert 0.2 < time.monotonic() - begun < 30
+
+    def test_a_job_that_is_ended_in_a_wait_is_handed_on(self, broker: RedisBroker) -> None:
+        """Also one that is handed back, not put, rings."""
+        broker.put([a_job()])
+        (lease,) = broker.lease("w", ["default"], 1, 30.0)
+        broker.lease_when_due("w", ["default"], 1, 30.0, 0.01)
+        (waits,) = self.waiting_to_lease(broker, 1)
+        broker.settle([Settlement(lease, HAND_BACK)])
+        assert [it.id for it in waits.result(30)] == [lease.id]
+
+    def test_wake_ends_every_wait_to_lease(self, broker: RedisBroker) -> None:
+        waits = self.waiting_to_lease(broker, 2)
+        begun = time.monotonic()
+        broker.wake()
+        assert [wait.result(30) for wait in waits] == [[], []]
+        assert time.monotonic() - begun < 0.9 * bell.SLICE_SECONDS
+
+    def test_what_wakes_nobody_goes_by_itself(self, broker: RedisBroker) -> None:
+        broker.lease_when_due("w", ["default"], 1, 30.0, 0.01)
+        broker.wake()
+        client: Any = shared().client
+        (left,) = client.keys(f"{{{self.prefix}}}:own:*")
+        assert 0 < client.ttl(left) <= 60
+        client.close()
+
+    def test_who_waits_to_lease_does_so_where_scripts_are_forgotten(self, broker: RedisBroker) -> None:
+        (waits,) = self.waiting_to_lease(broker, 1)
+        client = shared().client
+        client.script_flush()
+        client.close()
+        job = a_job()
+        broker.put([job])
+        assert [lease.id for lease in waits.result(30)] == [job.id]
+
+    def test_a_wait_to_lease_that_is_cut_says_so_and_can_begin_anew(self, broker: RedisBroker) -> None:
+        (waits,) = self.waiting_to_lease(broker, 1)
+        client = shared().client
+        for it in client.client_list():
+            if it["cmd"] == "blpop":
+                client.client_kill_filter(_id=it["id"])
+        client.close()
+        with pytest.raises(BrokerUnavailable):
+            waits.result(30)
+        (waits,) = self.waiting_to_lease(broker, 1)
+        broker.put([a_job()])
+        assert len(waits.result(30)) == 1
+
+    def test_leases_of_a_wait_whose_answer_was_lost_are_given_again(
+        self, broker: RedisBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        broker.lease("other", ["default"], 1, 30.0)  # so that the script is known
+        ask = bell.Bell.ask
+
+        def ask_and_lose(*arguments: Any) -> Any:
+            ask(*arguments)
+            raise redis.ConnectionError("cut")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(bell.Bell, "ask", ask_and_lose)
+            (waits,) = self.waiting_to_lease(broker, 1)
+            job = a_job()
+            broker.put([job])
+            with pytest.raises(BrokerUnavailable):
+                waits.result(30)
+        (lease,) = broker.lease("w0", ["default"], 1, 30.0)
+        assert (lease.id, lease.attempt, lease.lost) == (job.id, 1, 0)
+
+    def waiting_to_lease(self, broker: RedisBroker, count: int) -> list["Future[list[Lease]]"]:
+        """Return so many waits that are under way, each to lease one job."""
+        broker.lease("before", ["default"], 1, 30.0)  # the first lease loads the script, and does not wait
+        pool = ThreadPoolExecutor(count)
+        waits = [pool.submit(broker.lease_when_due, f"w{n}", ["default"], 1, 30.0, 60.0) for n in range(count)]
+        pool.shutdown(wait=False)
+        client = shared().client
+        end = time.monotonic() + 30
+        while client.info("clients")["blocked_clients"] < count and not any(wait.done() for wait in waits):
+            assert time.monotonic() < end, "they do not wait"
+            time.sleep(0.001)
+        client.close()
+        return waits
+
+    # -- what the server knows ----------------------------------------------------------------------------------------
 
     def listening(self) -> int:
         """Return how many listen for work in the queue ``default``, by what the server says."""

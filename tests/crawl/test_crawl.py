@@ -418,7 +418,9 @@ def test_interrupted_and_gone_on_with(site, tmp_path):
         (["two.py", "aa"], "did you mean 'a'"),
         (["two.py", "a", "-s", "DOWNLOAD_DELY=1"], "did you mean 'DOWNLOAD_DELAY'"),
         (["two.py", "a", "-a", "x"], "expected a name and a value"),
-        (["two.py", "a", "--job", "x", "--url", "memory://"], "expected one of them"),
+        (["two.py", "a", "--job", "x", "--url", "memory://"], "leave out the url"),
+        (["two.py", "a", "--join"], "expected its --job or --url"),
+        (["two.py", "a", "--join", "--job", "new"], "no crawl named 'new' is under way"),
     ],
 )
 def test_what_the_command_refuses(tmp_path, arguments, says):

@@ -16,6 +16,7 @@ from worklist import Cancel, ConfigError, CurrentJob, JobFailed, Retry, Snooze, 
 from worklist.core import events, execution
 from worklist.core.errors import BrokerUnavailable, JobAborted, NoCurrentJob, TimeLimitExceeded
 from worklist.core.job import Job, JobState, Progress, new_job_id
+from worklist.core.worker import Worker
 
 from .conftest import PATIENCE, known, serving
 
@@ -710,3 +711,83 @@ def test_the_log_of_the_library_is_silent_when_all_is_well(app, run, caplog):
     caplog.set_level(logging.WARNING)
     run(app, app.task(name="task")(lambda: 1).enqueue())
     assert caplog.text == ""
+
+
+# -- who leases -----------------------------------------------------------------------------------------------
+
+
+def leasing_with(app: Worklist, monkeypatch: pytest.MonkeyPatch, leased: Callable[[], object]) -> None:
+    """Have `leased` called, in the thread that leases, whenever jobs were leased and nobody knows of them yet."""
+    exchange = app.store.exchange
+
+    def exchange_and_tell(*arguments: Any) -> Any:
+        leases = exchange(*arguments)
+        if leases:
+            leased()
+        return leases
+
+    monkeypatch.setattr(app.store, "exchange", exchange_and_tell)
+
+
+def idle(worker: Worker) -> bool:
+    return worker._watching and not worker._in_flight
+
+
+def test_an_idle_worker_leases_in_the_thread_that_hears_of_the_job(app, monkeypatch):
+    @app.task
+    def task() -> None: ...
+
+    threads: list[str] = []
+    leasing_with(app, monkeypatch, lambda: threads.append(threading.current_thread().name))
+    with serving(app) as worker:
+        for _ in range(5):
+            until(lambda: idle(worker))
+            assert task.enqueue().result(PATIENCE) is None
+    assert "worklist-watcher" in threads
+
+
+def test_a_job_that_is_leased_while_its_worker_stops_is_handed_back_or_run(app, monkeypatch):
+    @app.task
+    def task() -> None: ...
+
+    leased, go = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        leased.set()
+        go.wait(PATIENCE)
+
+    leasing_with(app, monkeypatch, wait)
+    with serving(app, threads=1) as worker:
+        until(lambda: idle(worker))
+        job = task.enqueue()
+        assert leased.wait(PATIENCE)
+        worker.stop()
+        time.sleep(0.05)
+        go.set()
+    assert job.status in (JobState.QUEUED, JobState.SUCCEEDED)
+
+
+def test_a_worker_that_was_idle_keeps_to_its_number_of_jobs(app):
+    @app.task
+    def task() -> None: ...
+
+    worker = app.make_worker(max_jobs=3)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    until(lambda: idle(worker))
+    task.enqueue_many([()] * 5)
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert app.inspector.counts()["default"] == {JobState.SUCCEEDED: 3, JobState.QUEUED: 2}
+
+
+def test_a_job_that_cannot_be_read_does_not_stay_with_an_idle_worker(app):
+    @app.task
+    def task() -> None: ...
+
+    with serving(app) as worker:
+        until(lambda: idle(worker))
+        job = Job(new_job_id(), task.name, b"\x81\xa1x\x01", created=time.time())
+        app.store.put([job])
+        until(lambda: app.job(job.id).status is JobState.FAILED)
+        until(lambda: idle(worker))

@@ -39,9 +39,10 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
 )
 @click.option("-a", "arguments", multiple=True, metavar="KEY=VALUE", help="An argument of the spider.")
 @click.option("-s", "settings", multiple=True, metavar="NAME=VALUE", help="A setting, such as DOWNLOAD_DELAY=0.5.")
-@click.option("--job", metavar="NAME", help="Keep the crawl in .worklist/NAME.db, to go on with it at any time.")
+@click.option("--job", metavar="NAME", help="Keep the crawl in .worklist/NAME.db, to go on with it; its name in --url.")
 @click.option("--url", metavar="URL", help="Keep the crawl in this broker; several machines may share it.")
 @click.option("--restart", is_flag=True, help="Begin anew where the crawl of this name has ended.")
+@click.option("--join", is_flag=True, help="Help with the crawl of this name that another process began.")
 @click.option("--loglevel", type=click.Choice(_LEVELS, case_sensitive=False), default="info", show_default=True)
 def crawl(
     file: str,
@@ -52,6 +53,7 @@ def crawl(
     job: str | None,
     url: str | None,
     restart: bool,
+    join: bool,
     loglevel: str,
 ) -> int:
     """Run the spider of a file: worklist crawl quotes.py -o quotes.jsonl.
@@ -59,8 +61,8 @@ def crawl(
     With --job or --url a crawl that ended early, by Ctrl-C or by a kill, goes on where it was when it is started again.
     """
     crawling = _crawler_module()
-    if job is not None and url is not None:
-        raise click.UsageError("--job and --url were both given; expected one of them")
+    if join and (restart or not (job or url)):
+        raise click.UsageError("--join helps with a crawl under way; expected its --job or --url, and no --restart")
     spider = spider_of(file, name)
     own: dict[str, Any] = {}
     known = {**crawling.TABLE, **crawling.WITHOUT_EFFECT}
@@ -68,7 +70,9 @@ def crawl(
         if near := did_you_mean(key, known) if key not in known else "":
             raise click.UsageError(f"there is no setting {key!r}{near}")
         own[key] = _value(value)
-    crawler = crawling.make_crawler(spider, url=url, job=job, settings=own, output=list(output), restart=restart)
+    crawler = crawling.make_crawler(
+        spider, url=url, job=job, settings=own, output=list(output), restart=restart, join=join
+    )
     with _logging(loglevel):
         return asyncio.run(_run(crawler, dict(_pairs(arguments, "-a", "tag=books"))))
 
@@ -179,7 +183,7 @@ async def _run(crawler: Any, arguments: dict[str, str]) -> int:
 def _went_wrong(stats: dict[str, Any]) -> bool:
     raised = stats.get("spider_exceptions/count", 0) + stats.get("item_error_count", 0)
     nothing = stats.get("crawl/failed_count", 0) and not stats.get("response_received_count", 0)
-    return bool(raised or nothing or stats.get("finish_reason") == "browser_missing")
+    return bool(raised or nothing or stats.get("finish_reason") in {"browser_missing", "feed_failed"})
 
 
 async def _watch(crawler: Any) -> None:

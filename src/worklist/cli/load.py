@@ -130,7 +130,10 @@ def load_script(name: str, file: str) -> None:
 
 def _refuse_missing(name: str, missing: str) -> NoReturn:
     if name.endswith(".py"):
-        raise AppImportError(f"{name!r} is the name of a file; {EXPECTED}")
+        raise AppImportError(
+            f"{name!r} is the name of a file; {EXPECTED}; a spider is crawled, on any number of machines, "
+            f"by worklist crawl {name} --url URL"
+        )
     parent, _, _ = missing.rpartition(".")
     folder = Path(*parent.split(".")) if parent else Path()
     beside = [entry.stem for entry in folder.iterdir() if _is_module(entry)] if folder.is_dir() else []

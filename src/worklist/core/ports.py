@@ -5,7 +5,7 @@ methods. What each verb promises is said in its docstring and held by `worklist.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -36,6 +36,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     group: bool = True
     """Groups, followers, and jobs that wait for others."""
     schedule: bool = True
+    complete: bool = True
+    """Lists, counts and changes know every job; else those with a record, and messages are only counted."""
     transaction: bool = False
     """Jobs can be put in a transaction of the caller's own, on a connection of the same database."""
 
@@ -242,6 +244,16 @@ class Broker(Protocol):
 
     def close(self) -> None:
         """Give back connections and files."""
+
+
+@runtime_checkable
+class LeasesWhenDue(Protocol):
+    """What a broker may have besides, where to wait and then to lease would be two ways to a server and back."""
+
+    def lease_when_due(
+        self, worker: str, queues: Sequence[str], limit: int, seconds: float, patience: float
+    ) -> list[Lease]:
+        """Do what `lease` does as soon as there is work, or return none after `patience` seconds or at a `wake`."""
 
 
 class Transactions(Protocol):

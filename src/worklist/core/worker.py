@@ -1,10 +1,11 @@
 """The worker: lease, dispatch, extend, settle, drain. It knows its broker and executors only as ports.
 
-One thread, the pump, makes every call that moves jobs. It waits on one inbox, to which executors hand what has
-ended, the watcher says that there may be work, and `stop` says that it is over. Two more threads serve it:
-the watcher sits in `broker.wait`, the keeper (keeper.py) extends leases and tidies up.
+One thread, the pump, makes the calls that move jobs. It waits on one inbox, to which executors hand what has ended,
+the watcher says that there may be work, and `stop` says that it is over. Two more threads serve it: the watcher sits in
+`broker.wait` and leases what it was woken for, the keeper (keeper.py) extends leases and tidies up.
 """
 
+import contextlib
 import os
 import queue
 import random
@@ -36,7 +37,7 @@ from .events import (
 from .execution import Environment, Execution
 from .keeper import Keeper, Meter, WorkerOptions
 from .outcome import HAND_BACK, Cancel, Done, Fail, Retry, Snooze
-from .ports import Broker, Executor, Lease, Settlement, WorkerInfo
+from .ports import Broker, Executor, Lease, LeasesWhenDue, Settlement, WorkerInfo
 from .task import Task
 
 Kind = Literal["thread", "async", "process"]
@@ -87,6 +88,8 @@ class Worker:
         meter: Meter | None = None,
     ) -> None:
         self._broker = broker
+        self._at_one_go = broker if isinstance(broker, LeasesWhenDue) and not options.until_empty else None
+        """The broker, where it waits and leases in one call."""
         self._beat = beat
         self._meter = meter
         self._environment = environment
@@ -101,6 +104,8 @@ class Worker:
         self._work_expected = True
         self._watching = False
         self._watch_requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._leasing = threading.Lock()
+        """Held by the one of the two threads that leases, until what it got is in flight."""
         self._rate = 0.0
         self._cautious = False
         self._exchange_seconds = 0.0
@@ -179,10 +184,8 @@ class Worker:
         begun = time.monotonic()
         try:
             if room:
-                leases = self._broker.exchange(settlements, self.id, self._queues_in_turn(), room, self._options.lease)
-                self._work_expected = len(leases) >= room
-                self.on_settled(settlements)
-                self._dispatch(leases)
+                with self._leasing:
+                    self._lease(settlements, room)
             else:
                 self._broker.settle(settlements)
                 self.on_settled(settlements)
@@ -195,14 +198,25 @@ class Worker:
         if self._options.until_empty and settlements:
             self._work_expected = True  # a job that ended may have put others, or be due again itself
 
+    def _lease(self, settlements: Sequence[Settlement], room: int, waits: bool = False) -> None:
+        """Lease so many jobs; where that is one thing, wait for them first."""
+        queues, seconds = self._queues_in_turn(), self._options.lease
+        if waits and self._at_one_go is not None:
+            leases = self._at_one_go.lease_when_due(self.id, queues, room, seconds, seconds / 2)
+        else:
+            leases = self._broker.exchange(settlements, self.id, queues, room, seconds)
+        self._work_expected = len(leases) >= room
+        self.on_settled(settlements)
+        self._dispatch(leases)
+
     def _dispatch(self, leases: Sequence[Lease]) -> None:
         by_kind: dict[Kind, list[Execution]] = {}
         for lease in leases:
             execution = Execution(lease, self._environment)
-            if not execution.prepare():
-                self._conclude(execution)
-                continue
             self._in_flight.add(execution)
+            if not execution.prepare():
+                self._inbox.put(execution)
+                continue
             by_kind.setdefault(kind_of(execution.task), []).append(execution)  # type: ignore[arg-type]
             if self._events.wanted(JobLeased):
                 self._events.emit(_event(JobLeased, execution))
@@ -216,7 +230,8 @@ class Worker:
         One of them may have killed its worker; the others were only leased ahead by it. Held ahead again, they would
         count as having died with this worker, too.
         """
-        under_way = sum(kind_of(execution.task) == kind for execution in self._in_flight if execution.task is not None)
+        known = [execution.task for execution in list(self._in_flight) if execution.task is not None]
+        under_way = sum(kind_of(task) == kind for task in known)
         free = max(0, self._executors[kind].slots - (under_way - len(executions)))
         self._hand_back(executions[free:])
         return executions[:free]
@@ -228,8 +243,8 @@ class Worker:
         ended = self._take_ended(first)
         self._measure(len(ended))
         for execution in ended:
-            self._in_flight.discard(execution)
             self._conclude(execution)
+            self._in_flight.discard(execution)  # after that, lest it be counted as neither for a moment
         self._free_hostages()
 
     def _let_gather(self) -> None:
@@ -277,9 +292,12 @@ class Worker:
             else min(READ_AHEAD_JOBS, int(self._rate * max(READ_AHEAD_SECONDS, 2 * self._exchange_seconds)))
         )
         free = self._slots - len(self._in_flight)
-        room = free + ahead
-        if room < ahead // 2 and free <= 0:
+        if free + ahead < ahead // 2 and free <= 0:
             return 0  # half the read-ahead is still there: a larger batch later is cheaper
+        return self._allowed(free + ahead)
+
+    def _allowed(self, room: int) -> int:
+        """Return how many of so many jobs may still be leased, as `max_jobs` says."""
         if self._options.max_jobs is not None:
             room = min(room, self._options.max_jobs - self.processed - len(self._in_flight))
         return max(0, room)
@@ -339,15 +357,38 @@ class Worker:
         return len(self._in_flight) >= self._slots
 
     def _watch(self) -> None:
-        """Tell the pump when there may be work (a thread of its own)."""
+        """Wait until there may be work, lease it, and tell the pump (a thread of its own)."""
         while self._watch_requests.get():
-            try:
-                self._broker.wait(self._options.queues, self._options.lease / 2)
-            except BrokerError:
-                self._stopping.wait(1.0)
+            if not self._lease_when_due():
+                self._work_expected = True
             self._watching = False
-            self._work_expected = True
             self._inbox.put(None)
+
+    def _lease_when_due(self) -> bool:
+        """Wait for work and lease for the free slots; return whether that was done, or is left to the pump.
+
+        To wake the pump for it would take longer than to start a job. A worker that ends once there is nothing left
+        has only its pump lease, which has to know.
+        """
+        if self._at_one_go is None:
+            self._wait_for_work()
+        if self._options.until_empty:
+            return False
+        with self._leasing:
+            room = self._allowed(self._slots - len(self._in_flight))
+            if not room or self._over():
+                return False
+            try:
+                self._lease((), room, waits=True)
+            except BrokerError:
+                return False
+        return True
+
+    def _wait_for_work(self) -> None:
+        try:
+            self._broker.wait(self._options.queues, self._options.lease / 2)
+        except BrokerError:
+            self._stopping.wait(1.0)
 
     def _is_empty(self) -> bool:
         """Whether there is nothing left to do; jobs that their lane holds back are waited for."""
@@ -366,6 +407,8 @@ class Worker:
 
     def _wait_out(self, error: BrokerUnavailable) -> None:
         """Wait a little longer each time the broker fails; what has ended is kept and settled later."""
+        if not (self._trouble or self._events.wanted(BrokerTrouble)):
+            log.warning("%s; trying again until it goes well", error)
         shortest, longest = TROUBLE_SECONDS
         self._trouble = min(longest, max(shortest, self._trouble * 2))
         self._events.emit(BrokerTrouble(str(error), self._trouble))
@@ -400,6 +443,9 @@ class Worker:
 
     def _drain(self) -> None:
         """Hand back what has not started, wait for what runs, and hand back what did not end in time."""
+        while not self._leasing.acquire(timeout=0.02):
+            self._wake()
+        self._leasing.release()  # from now on nothing is leased any more
         self._hand_back(self._withdrawn())
         deadline = time.monotonic() + self._options.grace
         while self._in_flight and time.monotonic() < deadline and not self._hurry.is_set():
@@ -429,7 +475,7 @@ class Worker:
             executor.stop()
         end = time.monotonic() + 2.0
         while any(helper.is_alive() for helper in helpers) and time.monotonic() < end:
-            self._broker.wake()
+            self._wake()
             helpers[0].join(timeout=0.02)
         if self._beat is not None:
             self._beat.join(max(0.0, end - time.monotonic()))
@@ -438,6 +484,11 @@ class Worker:
         except BrokerError as error:
             log.warning("could not sign off: %s", error)
         self._events.emit(WorkerStopped(self.id, self.processed))
+
+    def _wake(self) -> None:
+        """Have the watcher come back from the broker; where that cannot be reached, it comes by itself."""
+        with contextlib.suppress(BrokerError):
+            self._broker.wake()
 
 
 def _event(kind: type[JobEvent], execution: Execution, **more: Any) -> JobEvent:

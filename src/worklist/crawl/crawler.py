@@ -42,6 +42,7 @@ class Crawler:
     """One crawl of one spider. `url` says where its requests wait; `job` names it, so that it can be gone on with.
 
     `restart`: where the crawl of this name has ended, a new one begins. Without it nothing is left to do then.
+    `join`: help with what another process began, without running the spider's start.
     """
 
     def __init__(
@@ -52,7 +53,10 @@ class Crawler:
         url: str | None = None,
         job: str | None = None,
         restart: bool = False,
+        join: bool = False,
     ) -> None:
+        if join and (restart or not (url or job)):
+            raise ConfigError("join helps with a crawl under way; expected its job or url, and no restart")
         if url is not None and job is not None and url.startswith("memory:"):
             raise ConfigError(f"job is {job!r}, but what lies in memory cannot be gone on with; leave out the url")
         self.spidercls = spidercls
@@ -63,10 +67,13 @@ class Crawler:
         self.url = url or (job_url(job) if job else "memory://")
         self.job = job
         self.restart = restart
+        self.join = join
         self.crawl_id: str | None = None
         """Which crawl this is, where it can be gone on with; None: it lies in memory."""
         self.resumed = False
         """Whether it goes on with what a process before it began."""
+        self.over = False
+        """Whether it had ended before this process began, so that nothing is left to do."""
         self.spider: Any = None
         self.engine: Any = None
         self.on_progress: Callable[[Crawler], None] | None = None
@@ -100,10 +107,10 @@ class Crawler:
 
     def _present(self, app: Worklist) -> AbstractContextManager[None]:
         """Return what is entered while it runs. Where no other process crawls, what such held is due again at once."""
-        if self.job is None:
+        store: Any = app.store
+        if not hasattr(store, "let_lapse"):  # no file, so others may be on other machines
             return nullcontext()
-        store: Any = app.store  # of a file
-        return present(path_of(self.job).with_suffix(".lock"), lambda: store.let_lapse(self._queue()))
+        return present(store.path.with_suffix(".lock"), lambda: store.let_lapse(self._queue()))
 
     def _queue(self) -> str:
         return f"crawl-{self._name()}"
@@ -121,24 +128,25 @@ class Crawler:
             if following is None and (record.ended is None or not self.restart):
                 break
             number += 1
+        if self.join and (record is None or record.ended is not None):
+            raise ConfigError(
+                f"no crawl named {self._name()!r} is under way on {app.place.shown}; begin it first, without join"
+            )
         self.resumed = record is not None
+        self.over = record is not None and record.ended is not None
         self.crawl_id = f"gcrawl-{self._name()}-{number}"
         return self.crawl_id
 
 
 def job_url(job: str) -> str:
     """Return where the crawl of this name lies: a SQLite file, in the folder .worklist unless the name is a path."""
-    path = path_of(job)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{path}"
-
-
-def path_of(job: str) -> Path:
-    """Return the file of the crawl of this name."""
     path = Path(job)
     if path.suffix not in {".db", ".sqlite"}:
         path = path.with_name(f"{path.name}.db")
-    return Path(JOB_FOLDER) / path if path.parent == Path() else path
+    if path.parent == Path():
+        path = Path(JOB_FOLDER) / path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{path}"
 
 
 def make_crawler(
@@ -149,13 +157,14 @@ def make_crawler(
     settings: Mapping[str, Any] | None = None,
     output: str | Path | list[str] | None = None,
     restart: bool = False,
+    join: bool = False,
 ) -> Crawler:
     """Return a crawler; `output` names files or tables for its items, whose endings say the format."""
     own = dict(settings or {})
     if output:
         names = output if isinstance(output, list) else [str(output)]
         own["FEEDS"] = {**{name: {} for name in names}, **own.get("FEEDS", {})}
-    return Crawler(spidercls, own, url=url, job=job, restart=restart)
+    return Crawler(spidercls, own, url=url, job=job, restart=restart, join=join)
 
 
 async def crawl(
@@ -166,15 +175,17 @@ async def crawl(
     settings: Mapping[str, Any] | None = None,
     output: str | Path | list[str] | None = None,
     restart: bool = False,
+    join: bool = False,
     **arguments: Any,
 ) -> Crawler:
     """Crawl, on this event loop, until nothing is left to do; return the crawler, whose `stats` tell how it went.
 
     In memory; with `job` in a file, so that it can be gone on with after any end; with `url` in any broker, where
-    several processes share it; a crawl that has ended begins anew with `restart` alone.
+    several processes share it; a crawl that has ended begins anew with `restart` alone. `join` helps with one that
+    another process began.
     `arguments` are the spider's.
     """
-    crawler = make_crawler(spidercls, url=url, job=job, settings=settings, output=output, restart=restart)
+    crawler = make_crawler(spidercls, url=url, job=job, settings=settings, output=output, restart=restart, join=join)
     return await crawler.crawl(**arguments)
 
 

@@ -20,6 +20,7 @@ from itemadapter import ItemAdapter
 
 from ..app import Worklist
 from ..core.errors import GroupEnded
+from ..core.events import JobFailed
 from ..core.execution import current_job
 from ..core.job import Job
 from ..core.keeper import WorkerOptions
@@ -66,6 +67,10 @@ class Engine:
         self._signals = crawler.signals
         self._concurrency = max(1, crawler.settings.getint("CONCURRENT_REQUESTS", 16))
         self._clock = HostClock(lambda slot: self.frontier.rule(slot).delay)
+        self._least_delays: dict[str, float] = {}
+        self._feeds_fail_since: float | None = None
+        self._told: set[str] = set()
+        """Jobs whose failure was logged."""
         self._worker: Worker | None = None
         self._starting = True
         self._closing: asyncio.Event = asyncio.Event()
@@ -94,7 +99,7 @@ class Engine:
     async def run(self) -> str:
         """Crawl until nothing is left to do, or it is closed; return why it ended."""
         loop = asyncio.get_running_loop()
-        self._feeds = feeds.open(self.crawler)
+        self._feeds = None if self.crawler.over else feeds.open(self.crawler)
         await self._pipelines.open(self.spider)
         self._app.open_group(self.frontier.group)
         executor = LoopExecutor(
@@ -115,6 +120,7 @@ class Engine:
         self._worker = Worker(self._app.store, self._app.environment, {"async": executor}, options, self._app.events)
         self._worker.on_settled = executor.settled
         executor.on_room = self._worker.look
+        self._app.events.on(JobFailed, self._say_failed)
         await self._signals.send(signals.engine_started)
         await self._signals.send(signals.spider_opened, spider=self.spider)
         working = asyncio.ensure_future(asyncio.to_thread(self._worker.run))
@@ -192,7 +198,7 @@ class Engine:
     async def _start(self) -> None:
         """Put the requests that the spider begins with, unless they were all put before this process began."""
         group = await asyncio.to_thread(self._app.load_group, self.frontier.group)
-        if group is not None and group.open:
+        if group is not None and group.open and not self.crawler.join:
             await self._put_start()
             if not self._signals.wanted(signals.spider_idle):
                 await asyncio.to_thread(self._app.seal_group, self.frontier.group)
@@ -287,7 +293,15 @@ class Engine:
         self._stats.inc_value("crawl/failed_count")
         self._stats.inc_value(f"downloader/exception_type_count/{type(error).__name__}")
         logger.error("no response: %s", error if request.url in str(error) else f"{request.url}: {error}")
+        self._told.add(current_job().id)
         raise error
+
+    def _say_failed(self, event: JobFailed) -> None:
+        """Log what became of a job, where nobody has (the worker would, if nobody listened)."""
+        if event.id in self._told:
+            self._told.discard(event.id)
+        else:
+            logger.error("a request failed: %s: %s", event.error.type, event.error.message)
 
     def _method(self, name: Any) -> Any:
         if name is None or callable(name):
@@ -395,13 +409,24 @@ class Engine:
             try:
                 self._feeds.add(kept, page)
             except FeedError as error:
-                self._stats.inc_value("feedexport/failed_count")
-                logger.warning("%s; the page is run again", error)
+                self._feed_failed(error)
                 raise Retry(_FEED_PAUSE, reason=str(error)) from None
+            self._feeds_fail_since = None
         self._stats.inc_value("item_scraped_count", len(kept))
         if self._signals.wanted(signals.item_scraped):
             for item in kept:
                 await self._signals.send(signals.item_scraped, item=item, response=response, spider=self.spider)
+
+    def _feed_failed(self, error: FeedError) -> None:
+        """Tell of a feed that cannot be written; after FEED_PATIENCE of it, end the crawl. Its pages stay queued."""
+        self._stats.inc_value("feedexport/failed_count")
+        now = time.monotonic()
+        since = self._feeds_fail_since = self._feeds_fail_since or now
+        if now - since < self.crawler.settings.getfloat("FEED_PATIENCE", 30.0):
+            logger.warning("%s; the page is run again", error)
+        elif not self._closing.is_set():
+            logger.error("%s; the crawl ends (FEED_PATIENCE), and the page stays in the queue", error)
+            self.close_spider(reason="feed_failed")
 
     async def _processed(self, item: Any, response: Response | None) -> list[Any]:
         where = response.url if response is not None else "start()"
@@ -472,7 +497,7 @@ class Engine:
         inc("downloader/response_bytes", len(response.body))
         if slot in self.latencies or len(self.latencies) < _WORST_HOSTS:
             count, total = self.latencies.get(slot, (0, 0.0))
-            self.latencies[slot] = (count + 1, total + request.meta["download_latency"])
+            self.latencies[slot] = (count + 1, total + request.meta.get("download_latency", 0.0))
 
     def _leaves(self, request: Request) -> Callable[[], None] | None:
         """Return what is to be called when a request leaves, None where nothing is."""
@@ -490,10 +515,17 @@ class Engine:
         await asyncio.to_thread(self._app.lane(slot).pause, seconds)
 
     async def slow_down(self, slot: str, delay: float) -> None:
-        """Ask a host once in `delay` seconds from now on, in every process, unless it is slower already."""
+        """Ask a host once in `delay` seconds at most from now on, in every process, unless it is slower already."""
+        self._least_delays[slot] = max(delay, self._least_delays.get(slot, 0.0))
         if delay > self.frontier.rule(slot).delay:
-            self.frontier.slow_down(slot, delay)
-            await asyncio.to_thread(self._app.lane(slot).set, rate=1.0 / delay, burst=1)
+            await self.set_delay(slot, delay)
+
+    async def set_delay(self, slot: str, delay: float) -> None:
+        """Ask a host once in `delay` seconds from now on, in every process, or as slowly as `slow_down` said."""
+        delay = max(delay, self._least_delays.get(slot, 0.0))
+        if delay != self.frontier.rule(slot).delay:
+            self.frontier.set_delay(slot, delay)
+            await asyncio.to_thread(self._app.lane(slot).set, rate=1.0 / delay if delay else None, burst=1)
 
 
 def _of_two(step: Step) -> Step:

@@ -63,6 +63,10 @@ class BodyTooLarge(DownloadError):
     """The body is larger than DOWNLOAD_MAXSIZE."""
 
 
+class CertificateRefused(DownloadError):
+    """The certificate of the server is not to be trusted."""
+
+
 class BrowserMissing(NotSupported):
     """A page is to be rendered, but there is no browser; the crawl ends, and the page stays in the queue."""
 

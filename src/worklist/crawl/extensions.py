@@ -93,4 +93,4 @@ class AutoThrottle:
             return
         self._delays[slot] = delay
         if abs(delay - before) > 0.05 * before:
-            await self._crawler.engine.slow_down(slot, delay)
+            await self._crawler.engine.set_delay(slot, delay)

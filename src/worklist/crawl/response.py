@@ -238,7 +238,12 @@ class TextResponse(Response):
 
     def _declared(self) -> str | None:
         mark = read_bom(self.body)[0]
-        return mark or http_content_type_encoding(self._content_type) or html_body_declared_encoding(self.body)
+        return mark or http_content_type_encoding(self._content_type) or self._declared_by_body()
+
+    def _declared_by_body(self) -> str | None:
+        """Return what the document declares; where that could be read, it is no UTF-16, as browsers know."""
+        name = html_body_declared_encoding(self.body)
+        return "utf-8" if name is not None and name.startswith(("utf-16", "utf-32")) else name
 
     @property
     def _content_type(self) -> str:

@@ -160,6 +160,7 @@ TABLE: dict[str, SettingRow] = {
     "FEED_EXPORT_INDENT": SettingRow(None, "By how many spaces JSON and XML are indented."),
     "FEED_EXPORT_BATCH_ITEM_COUNT": SettingRow(0, "After how many items a feed goes on in another file; 0: never."),
     "FEED_SYNC": SettingRow(False, "Whether each page's items are on the disk before its request is done with."),
+    "FEED_PATIENCE": SettingRow(30.0, "Seconds after which the crawl ends if a feed cannot be written."),
     "FEED_STORE_EMPTY": SettingRow(True, "Whether a feed without items is written."),
     "LOG_LEVEL": SettingRow("INFO", "What is logged."),
     "SHUTDOWN_GRACE": SettingRow(10.0, "Seconds that pages under way get when the crawl is interrupted."),

@@ -76,8 +76,8 @@ class MongoResults:
             try:
                 self._jobs.bulk_write([_replace(record, until) for record in records], ordered=False)
             except BulkWriteError as error:
-                # where a later attempt or a success is there, none is replaced;
-                # the insert that is tried instead finds its key taken
+                # none is replaced where a later attempt or a success is there; the insert that is tried instead finds
+                # its key taken
                 if any(it.get("code") != _DUPLICATE_KEY for it in error.details["writeErrors"]):
                     raise
 

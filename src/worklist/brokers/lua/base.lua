@@ -84,8 +84,15 @@ local woken, changed = {}, false
 function W.wake(queue)
   woken[queue] = true
 end
+-- One worker that waits for a lease is given it; a bell that rings already stays as it is.
+function W.ring(queue)
+  if call("EXISTS", of_queue("bell", queue)) == 0 then
+    call("RPUSH", of_queue("bell", queue), "")
+  end
+end
 function W.tell()
   for queue in pairs(woken) do
+    W.ring(queue)
     call("PUBLISH", P .. "wake:" .. queue, "")
   end
   if changed then

@@ -401,12 +401,24 @@ function W.lease(worker, queues, limit, seconds)
     end
   end
   W.follow()
+  if #all >= limit then
+    for queue in pairs(seen) do
+      W.ring_on(queue)
+    end
+  end
   if number then
     call("ZADD", P .. "leases", now + seconds, number)
     call("HSET", lease_key(number), "worker", worker, "started", string.format("%.17g", now), "left", #all,
       "jobs", cmsgpack.pack(all))
   end
   return number, leased
+end
+
+-- Have another worker take what is left in a queue.
+function W.ring_on(queue)
+  if call("ZCARD", of_queue("q", queue)) > 0 or call("ZCARD", of_queue("t", queue)) > 0 then
+    W.ring(queue)
+  end
 end
 
 function W.start(ids, queue, number, leased)

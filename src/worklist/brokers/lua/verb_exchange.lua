@@ -1,4 +1,4 @@
--- At hand: lease_once settle settle_done each many name_of number_of keep release note_change follow retain lease lapse promote serve start flags wake tell
+-- At hand: lease_once settle settle_done each many name_of number_of keep release note_change follow retain lease lapse promote serve start flags ring_on ring wake tell
 -- Settle, then lease.
 local input = cmsgpack.unpack(ARGV[2])
 W.settle(input.done, input.others)

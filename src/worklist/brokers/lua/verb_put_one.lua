@@ -4,5 +4,6 @@ local id, queue = ARGV[2], ARGV[3]
 if call("HSETNX", P .. "j", id, struct.pack("<dd", now, now) .. ARGV[5]) == 1 then
   W.number_of(queue)
   call("ZADD", of_queue("q", queue), ARGV[4], id)
+  W.ring(queue)
   call("PUBLISH", P .. "wake:" .. queue, "")
 end

@@ -21,6 +21,21 @@ _NULL = _length(-1)
 _LENGTHS = [_length(n) for n in range(512)]
 
 
+packed_place = struct.Struct(">q").pack
+packed_rank = struct.Struct(">i").pack
+_float = struct.Struct(">d").pack
+
+
+def packed(value: float | None) -> bytes | None:
+    """Return a single float."""
+    return None if value is None else _float(value)
+
+
+def text_of(value: str) -> bytes:
+    """Return a single string."""
+    return value.encode("utf-8", "surrogatepass")
+
+
 class Column:
     """Values of one type."""
 
@@ -92,7 +107,7 @@ class Texts(Column):
 
     def elements(self, values: Sequence[Any]) -> bytes:
         """Return the elements, each with its length before it."""
-        return _with_lengths([value.encode("utf-8", "surrogatepass") for value in values])
+        return _with_lengths([text_of(value) for value in values])
 
 
 def _with_lengths(values: Iterable[bytes | None]) -> bytes:

@@ -7,6 +7,7 @@ that wait for it, is changed in transactions that are alone: docs/decisions/0013
 
 import functools
 import itertools
+import operator
 import threading
 import time
 import weakref
@@ -38,13 +39,14 @@ from ..sql.records import (
     with_error,
 )
 from . import groups, lanes, rows
-from .arrays import Blobs, Integers, Numbers, Smalls, Texts
+from .arrays import Blobs, Integers, Numbers, Smalls, Texts, packed, packed_place, packed_rank, text_of
+from .copying import Bundles, bundles_of, copied, script
 from .groups import Cause, End, PostgresGroups
 from .inspector import PostgresInspector
 from .lanes import Left, PostgresLanes
 from .rows import QUEUED, SQL
 from .schedules import PostgresSchedules
-from .server import Place, PostgresServer, Session, savepoint
+from .server import Place, PlaceTaken, PostgresServer, Session, savepoint
 from .waiting import ANYTHING, RESULTS, Ear, sign_of
 
 Row = tuple[Any, ...]
@@ -52,6 +54,7 @@ T = TypeVar("T")
 _PLACE, _ID, _QUEUE, _STATE, _BODY, _LANE, _GROUP = 0, 1, 2, 4, 10, 12, 13
 """Where these stand in the row of a job that is being put."""
 _TOLD = [ANYTHING, RESULTS]
+_in_order = operator.itemgetter(0)
 
 
 class PostgresBroker(PostgresInspector, PostgresSchedules):
@@ -113,13 +116,34 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         """Add jobs (see Broker.put)."""
         if not jobs:
             return []
+        self._rest_ears()
         if any(job.ties is not None for job in jobs):
             return self._alone(lambda db, now: self._insert(db, jobs, now))
-        if not _are_plain(jobs):
+        if not _are_plain(jobs) or not self._put_plain(jobs):
             return self._transact(lambda db, now: self._insert(db, jobs, now))
-        if self._server.call(SQL["put"], self._columns(jobs, self._fixed()))[0][0] < len(jobs):
-            self._transact(lambda db, now: self._insert(db, jobs, now))  # was put before, or its place is taken
         return [job.id for job in jobs]
+
+    def _put_plain(self, jobs: Sequence[Job]) -> bool:
+        """Add jobs with no key and no ties; return False where the place of one is taken, by itself or by another.
+
+        Nothing needs to be undone then: those that were added are found to be there by whoever adds all again.
+        """
+        places = [place_of(job.id) for job in jobs]
+        bundles = bundles_of(jobs, places)
+        if bundles is not None:
+            return self._put_bundles(jobs, places, bundles)
+        if len(jobs) == 1:
+            return self._server.ask(SQL["put_one"], self._values(jobs[0], places[0])) == b"t"
+        return bool(self._server.call(SQL["put"], self._columns(jobs, self._fixed()))[0][0] == len(jobs))
+
+    def _put_bundles(self, jobs: Sequence[Job], places: Sequence[int], bundles: Bundles) -> bool:
+        """Do that for many jobs that are due at once."""
+        encode_job = self._codec.encode
+        try:
+            self._server.copy(script(bundles, self._fixed()), lambda now: copied(jobs, places, encode_job, float(now)))
+        except PlaceTaken:
+            return False
+        return True
 
     def put_within(self, connection: Any, jobs: Sequence[Job]) -> list[JobId]:
         """Add jobs in a transaction of the caller's own (see Transactions.put_within)."""
@@ -129,6 +153,21 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
             if _are_plain(jobs) and db.execute(SQL["put"], self._columns(jobs, now)).fetchall() == [(len(jobs),)]:
                 return [job.id for job in jobs]
             return self._insert(db, jobs, now)
+
+    def _values(self, job: Job, place: int) -> list[bytes | None]:
+        """Return what the function `put_one_2` takes."""
+        return [
+            packed(self._fixed()),
+            packed_place(place),
+            text_of(job.id),
+            text_of(job.queue),
+            packed_rank(-job.priority),
+            text_of(job.task),
+            packed(job.delay),
+            packed(job.eta or 0.0),
+            packed(job.expires),
+            self._codec.encode(job),
+        ]
 
     def _columns(self, jobs: Sequence[Job], now: float | None) -> list[Any]:
         """Return what the function `put_1` takes."""
@@ -386,6 +425,7 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         seconds: float,
     ) -> list[Lease]:
         """Settle, then lease, in one transaction (see Broker.exchange)."""
+        self._rest_ears()
         queues = [*dict.fromkeys(queues)]
         emptied = self._emptied(settlements)
         entangled = any(it.lease.tied or it.followers for it in settlements)
@@ -436,11 +476,12 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
             Integers(emptied),
         )
         found = self._server.call(SQL["exchange"], (*values, worker, queues, max(limit, 0), seconds))
-        if found and found[0][1] is None:
+        if found and found[0][0] is None:
             return None
+        found.sort(key=_in_order)  # as they are, but for a plan that goes another way
         return [
             Lease(id, seq, body, attempt, lost, number, key, tied, given)
-            for id, seq, body, attempt, lost, number, tied, key, given in found
+            for _, id, seq, body, attempt, lost, number, tied, key, given in found
         ]
 
     def _lease(
@@ -449,13 +490,14 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         due: list[Row] = []
         paused, in_turn = self._do_chores(db, now)
         take = self._in_turn if in_turn else self._due
+        db.execute(SQL["break_up_first"], ([queue for queue in queues if queue not in paused], limit))
         for queue in queues:
             if len(due) < limit and queue not in paused:
                 due += take(db, queue, limit - len(due), now)
         if not due:
             return []
         places = [row[1] for row in due]
-        rows.take_out(db, places)
+        rows.take_from_ready(db, places)
         ((number,),) = db.execute(SQL["hold"], (worker, now + seconds, places)).fetchall()
         started = {seq for (seq,) in db.execute(SQL["start"], (number, now, places))}
         return [
@@ -743,13 +785,13 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
                 raise
 
     def _wait(self, queues: Sequence[str], seconds: float) -> None:
-        ear = self._ear()
         end = time.monotonic() + seconds
-        ear.attend([ANYTHING, *map(sign_of, queues)])
-        while not self._server.closed and (left := min(end - time.monotonic(), self._due_in(queues))) > 0:
-            before = time.monotonic()
-            if ear.wait(left) or time.monotonic() - before >= left:
-                return
+        with self._ear() as ear:
+            ear.attend([ANYTHING, *map(sign_of, queues)])
+            while not self._server.closed and (left := min(end - time.monotonic(), self._due_in(queues))) > 0:
+                before = time.monotonic()
+                if ear.wait(left) or time.monotonic() - before >= left:
+                    return
 
     def _due_in(self, queues: Sequence[str]) -> float:
         """Return the seconds until something may be due in `queues`; 0 where something is."""
@@ -769,16 +811,23 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
 
     def wait_change(self, seconds: float) -> None:
         """Wait until the end of a job was told."""
-        ear = self._ear()
-        if ear.attend([RESULTS]):
-            ear.wait(seconds)
+        with self._ear() as ear:
+            if ear.attend([RESULTS]):
+                ear.wait(seconds)
 
     def wake(self) -> None:
         """Make every wait return."""
-        with self._ears_lock:
-            ears = list(self._all_ears)
-        for ear in ears:
+        for ear in self._known_ears():
             ear.poke()
+
+    def _known_ears(self) -> list[Ear]:
+        with self._ears_lock:
+            return list(self._all_ears)
+
+    def _rest_ears(self) -> None:
+        """Ask for no notification in the name of threads that do not wait any more."""
+        for ear in self._known_ears() if self._all_ears else ():
+            ear.rest()
 
     # -- tidying up -----------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ...core.codec import Codec
@@ -18,6 +19,7 @@ from ...core.errors import BrokerError, BrokerUnavailable, GroupEnded
 from ...core.job import KEEP_UNRUN, Job, JobId, JobRecord
 from ...core.ports import Capabilities, Extended, Lease, Report, Settlement, WorkerInfo
 from . import records
+from .bell import Bell
 from .inspector import RedisInspector
 from .listener import Listener
 from .records import binary, encode
@@ -25,6 +27,7 @@ from .schedules import RedisSchedules
 from .server import Client, RedisServer
 
 _KEPT_AT_ONCE = 1000
+_OWN_SECONDS = 60
 CONSTANTS: dict[str, object] = {"KEEP_UNRUN": KEEP_UNRUN}
 
 
@@ -47,6 +50,7 @@ class RedisBroker(RedisInspector, RedisSchedules):
         self._server = RedisServer(connect, shown, prefix, CONSTANTS)
         self._own_channel = f"{self._server.prefix}own:{secrets.token_hex(8)}"
         self._local = threading.local()
+        self._bells: weakref.WeakSet[Bell] = weakref.WeakSet()
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self._unanswered: dict[str, str] = {}
         """By worker: the name of an exchange without an answer; the next one, of the same name, is given its leases."""
@@ -108,13 +112,24 @@ class RedisBroker(RedisInspector, RedisSchedules):
         """Settle, then lease, in one call (see Broker.exchange)."""
         if not settlements and limit <= 0:
             return []
+        return self._exchange(partial(self._server.call, again=True), settlements, worker, queues, limit, seconds)
+
+    def _exchange(
+        self,
+        call: Callable[..., Any],
+        settlements: Sequence[Settlement],
+        worker: str,
+        queues: Sequence[str],
+        limit: int,
+        seconds: float,
+    ) -> list[Lease]:
         done, others = records.packed_settlements(settlements, self._codec)
         payload = {
             "done": done, "others": others, "worker": worker, "queues": queues, "limit": limit, "seconds": seconds
         }  # fmt: skip
         payload["call"] = name = self._unanswered.pop(worker, None) or secrets.token_hex(8)
         try:
-            number, flat = self._call("exchange", payload)
+            number, flat = call("exchange", self._now(), encode(payload))
         except BrokerUnavailable:
             self._unanswered[worker] = name
             raise
@@ -163,6 +178,29 @@ class RedisBroker(RedisInspector, RedisSchedules):
         finally:
             listener.leave()
 
+    def lease_when_due(
+        self, worker: str, queues: Sequence[str], limit: int, seconds: float, patience: float
+    ) -> list[Lease]:
+        """Wait for work and lease it at one go (see LeasesWhenDue.lease_when_due)."""
+        end = time.monotonic() + patience
+        woken = self._woken
+        bell = self._bell()
+        leases: list[Lease] = []
+        while not leases and (left := end - time.monotonic()) > 0 and self._woken == woken:
+            due = float(self._call("peek", list(queues)))
+            if due <= 0:
+                return self.lease(worker, queues, limit, seconds)
+            wait = partial(bell.ask, queues, min(left, due))
+            leases = self._exchange(partial(self._server.call_at_bell, wait), (), worker, queues, limit, seconds)
+        return leases
+
+    def _bell(self) -> Bell:
+        bell: Bell | None = getattr(self._local, "bell", None)
+        if bell is None:
+            bell = self._local.bell = Bell(self._server)
+            self._bells.add(bell)
+        return bell
+
     def wait_change(self, seconds: float) -> None:
         """Wait until anything was written; the first call of a thread returns at once, and has begun to listen."""
         listener = self._listener("change")
@@ -186,6 +224,9 @@ class RedisBroker(RedisInspector, RedisSchedules):
         self._woken = next(self._wakes)
         if self._server.is_open:
             self._server.command("PUBLISH", self._own_channel, b"")
+            for bell in list(self._bells):
+                self._server.command("RPUSH", bell.own, b"")
+                self._server.command("EXPIRE", bell.own, _OWN_SECONDS)  # it may be that nobody waits there any more
 
     # -- tidying up -----------------------------------------------------------------------------------------
 

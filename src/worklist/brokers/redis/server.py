@@ -71,6 +71,12 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], type[Workli
     ),
     (
         (),
+        ("unknown command 'SENTINEL'",),
+        BrokerError,
+        "{where} is no sentinel; expected redis:// and the name of one server, or the port of a sentinel (26379)",
+    ),
+    (
+        (),
         ("CERTIFICATE_VERIFY_FAILED",),
         BrokerError,
         "the certificate of {where} is not to be trusted: {text}; ?cafile=FILE names who may have signed it",
@@ -150,6 +156,23 @@ class RedisServer:
         except ERRORS as error:
             raise self.explained(error) from None
 
+    def call_at_bell(self, wait: Callable[..., Any], verb: str, now: float | None, *arguments: Any) -> Any:
+        """Call the script of a verb as `call` does, by `wait`, which sends a command when there is work.
+
+        Where the script is not known to the server yet, it is called at once.
+        """
+        given = (1, self.prefix, "" if now is None else repr(now), *arguments)
+        digest = self._digests.get(verb)
+        try:
+            if digest is None:
+                return self._run(verb, given)
+            try:
+                return wait("EVALSHA", digest, *given)
+            except NoScriptError:
+                return self._run(verb, given)
+        except ERRORS as error:
+            raise self.explained(error) from None
+
     def command(self, *arguments: Any) -> Any:
         """Call a command. Raises what `call` raises."""
         try:
@@ -158,10 +181,10 @@ class RedisServer:
             raise self.explained(error) from None
 
     def connection(self) -> Any:
-        """Return a connection for a use of its own, to any server of a cluster. Raises what redis-py raises."""
+        """Return a connection for a use of its own, in a cluster to our server. Raises what redis-py raises."""
         client, connections = self.client, self._connections
         if connections is None:
-            connections = Connections(client.get_redis_connection(client.get_random_node()))
+            connections = Connections(client.get_redis_connection(client.get_node_from_key(self.prefix)))
         return connections.new()
 
     def explained(self, error: Exception) -> WorklistError:

@@ -77,7 +77,7 @@ class RobotsTxtMiddleware:
         stats.inc_value(f"robotstxt/response_status_count/{response.status}")
         if response.status != 200:
             return None
-        rules = Protego.parse(response.body.decode("utf-8", "replace"))
+        rules = Protego.parse(response.body.decode("utf-8-sig", "replace"))
         await self._slow_down(rules, slot)
         return rules
 

@@ -13,8 +13,28 @@ SELECT coalesce(%s, extract(epoch FROM clock_timestamp())::float8), pg_notify(%s
 SELECT @.put_1(%s, %s::bigint[], %s::text[], %s::text[], %s::integer[], %s::text[], %s::float8[], %s::float8[],
                %s::float8[], %s::bytea[])
 
+-- name: put_one
+-- With values in PostgreSQL's binary format.
+SELECT @.put_one_2($1::float8, $2::bigint, $3::text, $4::text, $5::integer, $6::text, $7::float8, $8::float8,
+                   $9::float8, $10::bytea)
+
+-- name: copy
+-- The moment, and jobs in PostgreSQL's binary format: brokers/postgres/copying.py. `bundle` follows.
+SELECT coalesce({fixed}::float8, extract(epoch FROM clock_timestamp())::float8);
+COPY @.jobs (seq, id, body, enqueued, due, rank, state, queue, task) FROM STDIN (FORMAT binary)
+
+-- name: bundle
+; SELECT @.bundle_2(convert_from(decode('{queue}', 'hex'), 'UTF8'), {rank}, '{{{places}}}')
+
+-- name: break_up_first
+-- Of jobs that were put by hundreds, lets as many be leased one by one as are wanted.
+SELECT @.break_up_first_2(%s::text[], %s::integer)
+
+-- name: break_up_of
+SELECT @.break_up_of_2(%s::bigint[])
+
 -- name: exchange
-SELECT * FROM @.exchange_1(%s, %s::bigint[], %s::bigint[], %s::bytea[], %s, %s::bigint[], %s::bigint[],
+SELECT * FROM @.exchange_2(%s, %s::bigint[], %s::bigint[], %s::bytea[], %s, %s::bigint[], %s::bigint[],
                            %s::text[], %s::text[], %s::bigint[], %s, %s::text[], %s, %s)
 
 -- name: put_tied
@@ -247,6 +267,7 @@ SELECT info FROM @.workers WHERE until > coalesce(%s, extract(epoch FROM clock_t
 SELECT EXISTS (SELECT 1 FROM unnest(%(queues)s::text[]) AS it (queue)
                WHERE NOT EXISTS (SELECT 1 FROM @.paused WHERE paused.queue = it.queue)
                AND (EXISTS (SELECT 1 FROM @.ready WHERE ready.queue = it.queue AND ready.lane = '')
+                    OR EXISTS (SELECT 1 FROM @.bundles WHERE bundles.queue = it.queue)
                     OR EXISTS (SELECT 1 FROM @.arrivals WHERE arrivals.queue = it.queue)
                     OR EXISTS (SELECT 1 FROM @.turns WHERE turns.queue = it.queue AND opens = 0))),
        least((SELECT min(due) FROM @.delayed), (SELECT min(until) FROM @.leases),
