@@ -101,7 +101,6 @@ class Worker:
         self._events = events
         self.id = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}"
         self.processed = 0
-        self._slots = sum(executor.slots for executor in executors.values())
         self._inbox: queue.SimpleQueue[Execution | None] = queue.SimpleQueue()
         self._in_flight: set[Execution] = set()
         self._unsettled: list[Settlement] = []
@@ -131,6 +130,14 @@ class Worker:
         if now:
             self._hurry.set()
         self._inbox.put(None)
+
+    def look(self) -> None:
+        """Look whether there is room for more: an executor has more slots than before."""
+        self._inbox.put(None)
+
+    @property
+    def _slots(self) -> int:
+        return sum(executor.slots for executor in self._executors.values())
 
     def run(self) -> WorkerReport:
         """Serve until it is over. Blocks."""
