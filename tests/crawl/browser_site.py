@@ -16,6 +16,7 @@ fetch('/api/quotes').then(r => r.json()).then(quotes => {
 </script>"""
 COOKIES = "<script>document.getElementById('root').textContent = document.cookie; document.cookie = 'fresh=2'</script>"
 MINE = "<script>fetch('/private/x').catch(e => 0); fetch('/api/quotes')</script>"
+GROWS = "<script>document.body.hidden = true; document.body.innerHTML = 'x'.repeat(2e6)</script>"
 
 
 def add_pages(app: web.Application) -> None:
@@ -30,7 +31,7 @@ def add_pages(app: web.Application) -> None:
     get("/cookies", lambda _: html(EMPTY.format(COOKIES)))
     get("/busyscript", lambda _: html(EMPTY.format("<script>while (true) {}</script>")))
     get("/never", lambda _: html(EMPTY.format("<script>fetch('/hang')</script>")))
-    get("/grows", lambda _: html(EMPTY.format("<script>document.body.innerHTML = 'x'.repeat(3e6)</script>")))
+    get("/grows", lambda _: html(EMPTY.format(GROWS)))
     get("/away", lambda _: html(EMPTY.format("<script>location = 'http://127.0.0.3:9/'</script>")))
     get("/onward", lambda _: html(EMPTY.format("<script>location = '/page/3'</script>")))
     get("/nosy", lambda _: html(EMPTY.format(MINE)))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from aiohttp import web
 
 PAGES = 200
+BOMB = gzip.compress(b"0" * 50_000_000)
 LINKS = 10
 
 
@@ -71,7 +72,7 @@ class Site:
         get("/busy", self.busy)
         get("/hang", self.hang)
         get("/reset", self.reset)
-        get("/bomb", lambda _: respond(packed(gzip.compress(b"0" * 50_000_000), "gzip")))
+        get("/bomb", lambda _: respond(packed(BOMB, "gzip")))
         get("/gzip", lambda _: respond(packed(gzip.compress(page(3).encode()), "gzip", "text/html")))
         get("/badgzip", lambda _: respond(packed(b"no gzip at all", "gzip", "text/html")))
         get("/large", lambda _: respond(web.Response(body=b"x" * 3_000_000)))

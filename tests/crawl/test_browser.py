@@ -135,7 +135,7 @@ def test_cookies_go_in_and_come_back(site):
 
 def test_limits_hold_and_others_go_on(site):
     begun = time.monotonic()
-    settings = {"DOWNLOAD_TIMEOUT": 4, "RETRY_TIMES": 0, "DOWNLOAD_MAXSIZE": 1_000_000, "BROWSER_IDLE_TIMEOUT": 0.5,
+    settings = {"DOWNLOAD_TIMEOUT": 8, "RETRY_TIMES": 0, "DOWNLOAD_MAXSIZE": 1_000_000, "BROWSER_IDLE_TIMEOUT": 0.5,
                 "PLAYWRIGHT_MAX_CONTEXTS": 2}  # fmt: skip
     stats, got = ask(site, "/busyscript", "/grows", "/large", "/never", "/app", settings=settings)
     assert got["/busyscript"].check("DownloadTimeout")
@@ -144,7 +144,7 @@ def test_limits_hold_and_others_go_on(site):
     assert got["/large"].check("BodyTooLarge")
     assert got["/never"].flags == got["/app"].flags == ["rendered"]
     assert stats["browser/context_count/max"] <= 2
-    assert time.monotonic() - begun < 40
+    assert time.monotonic() - begun < 60
 
 
 def test_redirects_and_retries(site):
@@ -153,7 +153,9 @@ def test_redirects_and_retries(site):
     assert site.count("/flaky/b") == 3
 
 
-def test_a_browser_that_dies_is_started_again(site):
+def test_a_browser_that_dies_is_started_again(site, monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where a browser that is killed leaves its profile
+
     def parse(self, response):
         pids = subprocess.run(["pgrep", "-P", str(os.getpid())], capture_output=True, text=True, check=False).stdout
         for driver in pids.split():

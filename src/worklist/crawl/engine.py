@@ -71,6 +71,8 @@ class Engine:
         self._feeds_fail_since: float | None = None
         self._told: set[str] = set()
         """Jobs whose failure was logged."""
+        self._shows_doubles = crawler.settings.getbool("DUPEFILTER_DEBUG")
+        self._large = crawler.settings.getint("DOWNLOAD_WARNSIZE")
         self._worker: Worker | None = None
         self._starting = True
         self._closing: asyncio.Event = asyncio.Event()
@@ -242,12 +244,12 @@ class Engine:
 
     async def fetch(self, request: dict[str, Any]) -> None:
         """Run the job of one request: download it, give it to its callback, keep its items, put its links."""
-        asked: Request | None = self.frontier.request(request)
+        asked = self.frontier.request(request)
         for step in self._on_dequeue:
-            asked = await _awaited(step(asked))
-            if asked is None:
+            kept = await _awaited(step(asked))
+            if kept is None:
                 return
-        assert asked is not None  # noqa: S101 - for mypy
+            asked = kept
         jobs = await self._visit(asked)
         if jobs:
             current_job().put_jobs(jobs)
@@ -371,12 +373,15 @@ class Engine:
         jobs: list[Job] = []
         doubles = 0
         hooks = self._on_enqueue if admitted else self._hooks
+        told = self._signals.wanted(signals.request_scheduled) or self._signals.wanted(signals.request_dropped)
         for request in requests:
             if trust and self.frontier.is_known(request):
                 doubles += 1
+                self._dropped(request, told, double=True)
                 continue
             wanted = _through(hooks, request, response)
             if wanted is None:
+                self._dropped(request, told)
                 continue
             try:
                 job = self.frontier.job(wanted, start=start, trust=trust)
@@ -385,13 +390,23 @@ class Engine:
                 continue
             if job is None:
                 doubles += 1
+                self._dropped(wanted, told, double=True)
             else:
                 jobs.append(job)
+                if told:
+                    self._signals.send_catch_log(signals.request_scheduled, request=wanted, spider=self.spider)
         if doubles:
             self._stats.inc_value("dupefilter/filtered", doubles)
         if jobs:
             self._stats.inc_value("scheduler/enqueued", len(jobs))
         return jobs
+
+    def _dropped(self, request: Request, told: bool, *, double: bool = False) -> None:
+        """Tell those who want to hear of it that a request is not put."""
+        if double and self._shows_doubles:
+            logger.info("dropped, since it was put before: %s", request.url)
+        if told:
+            self._signals.send_catch_log(signals.request_dropped, request=request, spider=self.spider)
 
     def _not_put(self, request: Request, error: Exception) -> None:
         self._stats.inc_value("spider_exceptions/count")
@@ -483,6 +498,8 @@ class Engine:
         finally:
             if waits and self._clock.is_leaving(slot):  # of a handler that does not tell
                 self._clock.left(slot)
+            if self._signals.wanted(signals.request_left_downloader):
+                await self._signals.send(signals.request_left_downloader, request=request, spider=self.spider)
         self._count(slot, request, response)
         if self._signals.wanted(signals.response_downloaded):
             await self._signals.send(
@@ -494,7 +511,10 @@ class Engine:
         inc = self._stats.inc_value
         inc("downloader/response_count")
         inc(f"downloader/response_status_count/{response.status}")
-        inc("downloader/response_bytes", len(response.body))
+        size = len(response.body)
+        inc("downloader/response_bytes", size)
+        if size > self._large and (most := request.meta.get("download_warnsize", self._large)) and size > most:
+            logger.warning("%s: a body of %s bytes, more than DOWNLOAD_WARNSIZE (%s)", request.url, size, most)
         if slot in self.latencies or len(self.latencies) < _WORST_HOSTS:
             count, total = self.latencies.get(slot, (0, 0.0))
             self.latencies[slot] = (count + 1, total + request.meta.get("download_latency", 0.0))

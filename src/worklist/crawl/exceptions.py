@@ -43,14 +43,6 @@ class DontCloseSpider(WorklistError):
     """Raise it in a handler of `spider_idle` to keep the crawl alive."""
 
 
-class StopDownload(WorklistError):
-    """Raise it in a handler of `headers_received` to do without the body."""
-
-    def __init__(self, *, fail: bool = True) -> None:
-        super().__init__()
-        self.fail = fail
-
-
 class DownloadError(WorklistError):
     """The server could not be reached, or did not answer as HTTP has it."""
 

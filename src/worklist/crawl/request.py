@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode, urljoin
 
+from .curl import from_curl
 from .fingerprint import safe
 from .headers import Headers
 
@@ -156,6 +157,14 @@ class Request:
         twin.delay = self.delay
         twin.not_before = self.not_before
         return twin
+
+    @classmethod
+    def from_curl(cls, command: str, **more: Any) -> Self:
+        """Return the request of a command line of curl, such as browsers give; `more` are its other arguments.
+
+        Raises NotSupported for options that are not known.
+        """
+        return cls(**{**from_curl(command), **more})
 
     def copy(self) -> Self:
         """Return the same request once more."""

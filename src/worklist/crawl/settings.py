@@ -24,7 +24,6 @@ class SettingRow(NamedTuple):
 
 _M = "worklist.crawl.middlewares."
 TABLE: dict[str, SettingRow] = {
-    "BOT_NAME": SettingRow("worklist", "The name of the crawler."),
     "USER_AGENT": SettingRow("Worklist (+https://pypi.org/project/worklist)", "The header User-Agent."),
     "DEFAULT_REQUEST_HEADERS": SettingRow(
         {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Accept-Language": "en"},
@@ -112,6 +111,8 @@ TABLE: dict[str, SettingRow] = {
     "AUTOTHROTTLE_MAX_DELAY": SettingRow(60.0, "Seconds between requests to a host at most."),
     "AUTOTHROTTLE_TARGET_CONCURRENCY": SettingRow(1.0, "How many requests to a host are to be under way on average."),
     "CLOSESPIDER_TIMEOUT": SettingRow(0, "Seconds after which the crawl ends; 0: never."),
+    "CLOSESPIDER_TIMEOUT_NO_ITEM": SettingRow(0, "Seconds without an item after which the crawl ends; 0: never."),
+    "CLOSESPIDER_PAGECOUNT_NO_ITEM": SettingRow(0, "Responses in a row without an item after which the crawl ends."),
     "CLOSESPIDER_ITEMCOUNT": SettingRow(0, "Items after which the crawl ends."),
     "CLOSESPIDER_PAGECOUNT": SettingRow(0, "Responses after which the crawl ends."),
     "CLOSESPIDER_ERRORCOUNT": SettingRow(0, "Errors in callbacks after which the crawl ends."),
@@ -151,6 +152,7 @@ TABLE: dict[str, SettingRow] = {
         {
             "worklist.crawl.extensions.CloseSpider": 0,
             "worklist.crawl.extensions.AutoThrottle": 0,
+            "worklist.crawl.extensions.LogCount": 0,
         },
         "Those that are there by themselves.",
     ),
@@ -162,7 +164,8 @@ TABLE: dict[str, SettingRow] = {
     "FEED_SYNC": SettingRow(False, "Whether each page's items are on the disk before its request is done with."),
     "FEED_PATIENCE": SettingRow(30.0, "Seconds after which the crawl ends if a feed cannot be written."),
     "FEED_STORE_EMPTY": SettingRow(True, "Whether a feed without items is written."),
-    "LOG_LEVEL": SettingRow("INFO", "What is logged."),
+    "LOG_LEVEL": SettingRow("INFO", "What `worklist crawl` shows of the log, where --loglevel does not say."),
+    "LOG_FILE": SettingRow(None, "A file to which `worklist crawl` writes the log instead; it is appended to."),
     "SHUTDOWN_GRACE": SettingRow(10.0, "Seconds that pages under way get when the crawl is interrupted."),
 }
 
@@ -180,6 +183,16 @@ WITHOUT_EFFECT: dict[str, str] = {
     "LOGSTATS_INTERVAL": "the progress line is live",
     "REACTOR_THREADPOOL_MAXSIZE": "there is no Twisted here",
     "MEMUSAGE_ENABLED": "limit the memory of the process instead",
+    "MEMUSAGE_LIMIT_MB": "limit the memory of the process instead",
+    "BOT_NAME": "USER_AGENT alone names the crawler",
+    "CONCURRENT_ITEMS": "the items of a page go through the pipelines in turn",
+    "SCRAPER_SLOT_MAX_ACTIVE_SIZE": "no more pages are taken from the queue than are under way",
+    "RETRY_PRIORITY_ADJUST": "a retry waits for its time, and keeps its priority",
+    "RETRY_EXCEPTIONS": "every failure of a connection is tried again",
+    "ADDONS": "name pipelines, middlewares and extensions by their own settings",
+    "STATS_CLASS": "there is one",
+    "STATS_DUMP": "the statistics are shown at the end",
+    "REMOTE_CONTROL_ENABLED": "there is no remote control; worklist status, pause and cancel work from anywhere",
     "SPIDER_MODULES": "a spider is named by its file",
     "NEWSPIDER_MODULE": "a spider is named by its file",
 }
