@@ -272,5 +272,5 @@ class TestLedgerOnPostgres(_WithLedger, test_postgres.TestPostgres):
 
 
 @needs_redis
-class TestLedgerOnRedis(_WithLedger, test_redis.TestRedis):
+class TestLedgerOnRedis(_WithLedger, test_redis.OnRedis):
     pass
