@@ -474,6 +474,7 @@ class Worker:
         log.error("%d outcomes could not be written down; their jobs will be run again", len(self._unsettled))
 
     def _end(self, helpers: Sequence[threading.Thread]) -> None:
+        failed = sys.exception() is not None  # then why is told already
         self._stopping.set()
         self._watch_requests.put(False)
         for executor in self._executors.values():
@@ -487,7 +488,8 @@ class Worker:
         try:
             self._broker.goodbye(self.id)
         except BrokerError as error:
-            log.warning("could not sign off: %s", error)
+            if not failed:
+                log.warning("could not sign off: %s", error)
         self._events.emit(WorkerStopped(self.id, self.processed))
 
     def _wake(self) -> None:
