@@ -48,6 +48,11 @@ class BrokerUrl:
         self.scheme = ALIASES.get(parts.scheme, parts.scheme)
         known = self._known()
         if self.scheme not in known:
+            if self.scheme in RESULT_STORES:
+                raise ConfigError(
+                    f"{what}: there is no broker for {self.scheme}:// URLs, which keep results and no jobs; expected "
+                    f"amqp:// for the jobs, and this one as results="
+                )
             raise ConfigError(
                 f"{what}: there is no {self._kind} for {self.scheme}:// URLs{did_you_mean(self.scheme, known)}; "
                 f"known are {', '.join(f'{scheme}://' for scheme in sorted(known))}"

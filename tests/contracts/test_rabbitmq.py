@@ -185,6 +185,23 @@ class TestMessagesBesideALedger(OnRabbitmq):
         settle(broker, one, Cancel())
         assert record(results, ids[0]).state is JobState.CANCELLED
 
+    def test_messages_wait_while_the_ledger_cannot_say_whether_they_have_ended(
+        self, broker: Store, another: Store, results: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ids = broker.put([a_job(), a_job()])
+        leases(another, 2)
+        self.break_connection(another)
+
+        def fail(ids: Any) -> None:
+            raise BrokerUnavailable("away")
+
+        with monkeypatch.context() as away:
+            away.setattr(results, "load", fail)
+            with pytest.raises(BrokerUnavailable, match="away"):
+                leases(broker, 2)
+        broker._messages_away._until = 0.0  # type: ignore[attr-defined]
+        assert sorted(it.id for it in leases(broker, 2)) == ids
+
     def test_a_paused_queue_rests_in_rabbitmq_too(self, broker: Store, another: Store) -> None:
         mail, other = a_job(queue="mail"), a_job()
         broker.put([mail, other])

@@ -93,6 +93,20 @@ def test_a_queue_is_deleted_under_its_consumers(fleet: Fleet) -> None:
     assert worker.poll() is None
 
 
+def test_a_queue_without_a_leader_does_not_keep_the_others_waiting(fleet: Fleet) -> None:
+    """RabbitMQ answers nothing on a connection that consumes it, not even what was asked before."""
+    worker = fleet.worker()
+    assert fleet.put_extra().result(timeout=20)
+    worker.terminate()
+    worker.wait()
+    fleet.watch()
+    leader = f"{{'{vhost_of(fleet)}_worklist.default:low', node()}}"
+    node_of(fleet).control("eval", f"ra:stop_server(quorum_queues, {leader}).")
+    fleet.put(JOBS // 4)
+    fleet.worker()
+    fleet.check(twice=2 * IN_FLIGHT)
+
+
 ALARMS = {
     "memory": (("set_vm_memory_high_watermark", "0.00001"), ("set_vm_memory_high_watermark", "0.6")),
     "disk": (("set_disk_free_limit", "999999999999999"), ("set_disk_free_limit", "1MB")),

@@ -55,6 +55,9 @@ GATHER_SECONDS = 0.005
 SWITCH_SECONDS = 0.001
 """How long a busy thread may keep the interpreter's lock from the pump while a worker runs; Python's default is 5 ms,
 and an exchange needs the lock a dozen times."""
+FIRST_STEP_SECONDS = 0.0002
+"""For so long the thread that has leased leaves the interpreter to the one that runs the job, before it wakes the pump:
+two that are woken together get in each other's way, and the pump has nothing to do yet."""
 TROUBLE_SECONDS = (0.05, 5.0)
 """First and longest wait between attempts to reach a broker that fails."""
 
@@ -98,7 +101,6 @@ class Worker:
         self._events = events
         self.id = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}"
         self.processed = 0
-        self._slots = sum(executor.slots for executor in executors.values())
         self._inbox: queue.SimpleQueue[Execution | None] = queue.SimpleQueue()
         self._in_flight: set[Execution] = set()
         self._unsettled: list[Settlement] = []
@@ -128,6 +130,14 @@ class Worker:
         if now:
             self._hurry.set()
         self._inbox.put(None)
+
+    def look(self) -> None:
+        """Look whether there is room for more: an executor has more slots than before."""
+        self._inbox.put(None)
+
+    @property
+    def _slots(self) -> int:
+        return sum(executor.slots for executor in self._executors.values())
 
     def run(self) -> WorkerReport:
         """Serve until it is over. Blocks."""
@@ -354,6 +364,8 @@ class Worker:
         while self._watch_requests.get():
             if not self._lease_when_due():
                 self._work_expected = True
+            elif not self._work_expected:
+                time.sleep(FIRST_STEP_SECONDS)
             self._watching = False
             self._inbox.put(None)
 
@@ -462,6 +474,7 @@ class Worker:
         log.error("%d outcomes could not be written down; their jobs will be run again", len(self._unsettled))
 
     def _end(self, helpers: Sequence[threading.Thread]) -> None:
+        failed = sys.exception() is not None  # then why is told already
         self._stopping.set()
         self._watch_requests.put(False)
         for executor in self._executors.values():
@@ -475,7 +488,8 @@ class Worker:
         try:
             self._broker.goodbye(self.id)
         except BrokerError as error:
-            log.warning("could not sign off: %s", error)
+            if not failed:
+                log.warning("could not sign off: %s", error)
         self._events.emit(WorkerStopped(self.id, self.processed))
 
     def _wake(self) -> None:

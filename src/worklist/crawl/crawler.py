@@ -26,8 +26,8 @@ from .stats import StatsCollector
 logger = logging.getLogger("worklist.crawl")
 __all__ = ["TABLE", "WITHOUT_EFFECT", "Crawler", "crawl", "make_crawler", "run_crawl"]
 JOB_FOLDER = ".worklist"
-LEASE_OF_A_JOB, LEASE = 2.0, 15.0
-"""Seconds after which the pages of a process that was killed are due again: in a file of one's own, and elsewhere."""
+LEASE = 15.0
+"""Seconds after which the pages of a process that was killed are due again, where others are at work on the crawl."""
 
 
 class Fingerprinter:
@@ -68,7 +68,6 @@ class Crawler:
         self.job = job
         self.restart = restart
         self.join = join
-        self._in_own_file = job is not None and url is None
         self.crawl_id: str | None = None
         """Which crawl this is, where it can be gone on with; None: it lies in memory."""
         self.resumed = False
@@ -93,8 +92,7 @@ class Crawler:
             app.environment.log_level = None
             group = self._group(app)
             queue = self._queue() if self.crawl_id else "crawl"
-            lease = LEASE_OF_A_JOB if self._in_own_file else LEASE
-            self.engine = Engine(self, app, Frontier(self.settings, self.spider, group, queue), lease)
+            self.engine = Engine(self, app, Frontier(self.settings, self.spider, group, queue), LEASE)
             self.app = app
             begun = dt.datetime.now(dt.UTC)
             self.stats.set_value("start_time", begun)
@@ -109,10 +107,10 @@ class Crawler:
 
     def _present(self, app: Worklist) -> AbstractContextManager[None]:
         """Return what is entered while it runs. Where no other process crawls, what such held is due again at once."""
-        if self.job is None or not self._in_own_file:
+        store: Any = app.store
+        if not hasattr(store, "let_lapse"):  # no file, so others may be on other machines
             return nullcontext()
-        store: Any = app.store  # of a file
-        return present(path_of(self.job).with_suffix(".lock"), lambda: store.let_lapse(self._queue()))
+        return present(store.path.with_suffix(".lock"), lambda: store.let_lapse(self._queue()))
 
     def _queue(self) -> str:
         return f"crawl-{self._name()}"
@@ -142,17 +140,13 @@ class Crawler:
 
 def job_url(job: str) -> str:
     """Return where the crawl of this name lies: a SQLite file, in the folder .worklist unless the name is a path."""
-    path = path_of(job)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{path}"
-
-
-def path_of(job: str) -> Path:
-    """Return the file of the crawl of this name."""
     path = Path(job)
     if path.suffix not in {".db", ".sqlite"}:
         path = path.with_name(f"{path.name}.db")
-    return Path(JOB_FOLDER) / path if path.parent == Path() else path
+    if path.parent == Path():
+        path = Path(JOB_FOLDER) / path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{path}"
 
 
 def make_crawler(

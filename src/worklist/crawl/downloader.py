@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,24 +41,26 @@ class Downloader:
         self._connect = settings.getfloat("DNS_TIMEOUT", 60.0)
         self._per_host = settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN", 8)
         self._session: aiohttp.ClientSession | None = None
+        self._telling: aiohttp.ClientSession | None = None
+        self.leaves: Callable[[Request], Callable[[], None] | None] = lambda request: None
+        """Returns what is to be called when a request leaves, None for most."""
         self.bytes = 0
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self, told: Callable[[], None] | None) -> aiohttp.ClientSession:
+        """Return the session; there is one more, of the same connections, for requests that tell when they leave."""
         if self._session is None:
             verify: ssl.SSLContext | bool = True if self._verify else False  # noqa: SIM210
             connector = aiohttp.TCPConnector(
                 limit=0, use_dns_cache=self._dns_cache, ttl_dns_cache=300, ssl=verify, enable_cleanup_closed=False
             )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                timeout=aiohttp.ClientTimeout(total=None),
-                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-                max_field_size=1 << 16,
-                max_line_size=1 << 16,
-            )
-        return self._session
+            self._session = _session(connector)
+        if told is None:
+            return self._session
+        if self._telling is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_request_headers_sent.append(_tell)
+            self._telling = _session(self._session.connector, connector_owner=False, trace_configs=[trace])
+        return self._telling
 
     async def fetch(self, request: Request) -> Response:
         """Make one request. Raises DownloadError, of which DownloadTimeout and BodyTooLarge are kinds."""
@@ -81,13 +84,15 @@ class Downloader:
         if self._unpack and b"Accept-Encoding" not in request.headers:
             headers.append(("Accept-Encoding", ACCEPTED))
         url = request.url.partition("#")[0]
-        async with self._open().request(
+        told = self.leaves(request)
+        async with self._open(told).request(
             request.method,
             yarl.URL(url, encoded=True) if is_canonical(url) else yarl.URL(url, encoded="%" in url),
             headers=headers,
             data=request.body or None,
             allow_redirects=False,
             proxy=meta.get("proxy"),
+            trace_request_ctx=told,
         ) as answer:
             known = Headers.from_raw(answer.raw_headers)
             most = int(meta.get("download_maxsize", self._most))
@@ -126,7 +131,25 @@ class Downloader:
     async def close(self) -> None:
         """Give back the connections."""
         if self._session is not None:
-            session, self._session = self._session, None
-            with contextlib.suppress(Exception):
-                await session.close()
+            sessions, self._session, self._telling = (self._telling, self._session), None, None
+            for session in filter(None, sessions):
+                with contextlib.suppress(Exception):
+                    await session.close()
             await asyncio.sleep(0)
+
+
+def _session(connector: aiohttp.BaseConnector | None, **more: Any) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None),
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        max_field_size=1 << 16,
+        max_line_size=1 << 16,
+        **more,
+    )
+
+
+async def _tell(session: aiohttp.ClientSession, context: Any, parameters: Any) -> None:
+    context.trace_request_ctx()

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from ..core.outcome import Retry
 from ..core.worker import Worker
 from . import feeds, signals
 from .chain import DownloaderChain, SpiderChain, Step, components, steps
+from .clock import HostClock
 from .exceptions import BrowserMissing, CloseSpider, DontCloseSpider, DropItem, Failure, IgnoreRequest
 from .executor import LoopExecutor
 from .feeds import FeedError, Feeds
@@ -64,7 +66,7 @@ class Engine:
         self._stats = crawler.stats
         self._signals = crawler.signals
         self._concurrency = max(1, crawler.settings.getint("CONCURRENT_REQUESTS", 16))
-        self._next_at: dict[str, float] = {}
+        self._clock = HostClock(lambda slot: self.frontier.rule(slot).delay)
         self._least_delays: dict[str, float] = {}
         self._feeds_fail_since: float | None = None
         self._told: set[str] = set()
@@ -84,6 +86,7 @@ class Engine:
         self._chain = DownloaderChain(around, spider, self.download_raw)
         parts = components(crawler, "SPIDER_MIDDLEWARES")
         self.downloader = Handlers(crawler, [*around, *parts])
+        self.downloader.leaves = self._leaves
         self._spider_chain = SpiderChain(parts, spider)
         self._offsite = [each for each in parts if isinstance(each, OffsiteMiddleware)]
         hooks = components(crawler, "SCHEDULER_MIDDLEWARES", based=False)
@@ -105,6 +108,7 @@ class Engine:
             self._concurrency,
             loop,
             lambda lane: self.frontier.rule(lane).concurrency,
+            self._clock.let,
             settles=self._app.capabilities.durable,
         )
         options = WorkerOptions(
@@ -117,6 +121,7 @@ class Engine:
         )
         self._worker = Worker(self._app.store, self._app.environment, {"async": executor}, options, self._app.events)
         self._worker.on_settled = executor.settled
+        executor.on_room = self._worker.look
         self._app.events.on(JobFailed, self._say_failed)
         await self._signals.send(signals.engine_started)
         await self._signals.send(signals.spider_opened, spider=self.spider)
@@ -481,7 +486,7 @@ class Engine:
     async def download_raw(self, request: Request) -> Response:
         """Make a request at once, without the middlewares, when the delay of its host is over."""
         slot = slot_of(request)
-        await self._wait_for_turn(slot)
+        waits = await self._clock.turn(slot)
         self._stats.inc_value("downloader/request_count")
         if self._signals.wanted(signals.request_reached_downloader):
             await self._signals.send(signals.request_reached_downloader, request=request, spider=self.spider)
@@ -491,6 +496,8 @@ class Engine:
             self._stats.inc_value("downloader/exception_count")
             raise
         finally:
+            if waits and self._clock.is_leaving(slot):  # of a handler that does not tell
+                self._clock.left(slot)
             if self._signals.wanted(signals.request_left_downloader):
                 await self._signals.send(signals.request_left_downloader, request=request, spider=self.spider)
         self._count(slot, request, response)
@@ -512,14 +519,10 @@ class Engine:
             count, total = self.latencies.get(slot, (0, 0.0))
             self.latencies[slot] = (count + 1, total + request.meta.get("download_latency", 0.0))
 
-    async def _wait_for_turn(self, slot: str) -> None:
-        """Wait until the delay of a host is over: jobs may have been leased a moment before they can run."""
-        delay = self.frontier.rule(slot).delay
-        if not delay:
-            return
-        while (ahead := self._next_at.get(slot, 0.0) - time.monotonic()) > 0:
-            await asyncio.sleep(ahead)  # which may be late: the next turn counts from when this one is taken
-        self._next_at[slot] = time.monotonic() + delay
+    def _leaves(self, request: Request) -> Callable[[], None] | None:
+        """Return what is to be called when a request leaves, None where nothing is."""
+        slot = slot_of(request)
+        return functools.partial(self._clock.left, slot) if self._clock.is_leaving(slot) else None
 
     def failures(self) -> int:
         """Return how often the current request has failed before."""
@@ -528,6 +531,7 @@ class Engine:
     async def pause(self, slot: str, seconds: float) -> None:
         """Have no request of a host's lane leased for a while, by no process."""
         self._stats.inc_value("downloader/host_paused_count")
+        self._clock.pause(slot, seconds)
         await asyncio.to_thread(self._app.lane(slot).pause, seconds)
 
     async def slow_down(self, slot: str, delay: float) -> None:

@@ -8,7 +8,7 @@ so limits, redirects, retries, cookies and certificates are the same with and wi
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..core.errors import ConfigError, did_you_mean
@@ -52,6 +52,8 @@ class Handlers:
         self._default = _mode(settings)
         self._timeout = settings.getfloat("DOWNLOAD_TIMEOUT", 180.0)
         self._stats = crawler.stats
+        self.leaves: Callable[[Request], Callable[[], None] | None] = lambda request: None
+        """Asked by the handlers that can tell: returns what is to be called when a request leaves."""
         self.browser = Browser(crawler, guards)
 
     @property
@@ -81,6 +83,8 @@ class Handlers:
         handler = self._by_kind.get(kind)
         if handler is None:
             handler = self._by_kind[kind] = kind(self._settings)
+            if hasattr(handler, "leaves"):
+                handler.leaves = self.leaves
         self._handlers[scheme] = handler
         return handler
 

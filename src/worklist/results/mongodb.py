@@ -7,6 +7,7 @@ again, ever more rarely. It knows the core's records and its driver, and nothing
 import datetime as dt
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from pymongo.errors import (
     BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
+    InvalidName,
     InvalidURI,
     OperationFailure,
     PyMongoError,
@@ -49,12 +51,21 @@ class MongoResults:
         self._changes = _Changes(self._watch)
         milliseconds = round(timeout * 1000)
         try:
-            self._client: MongoClient[dict[str, Any]] = MongoClient(
-                url, serverSelectionTimeoutMS=milliseconds, connectTimeoutMS=milliseconds, tz_aware=True
-            )
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
+                self._client: MongoClient[dict[str, Any]] = MongoClient(
+                    url, serverSelectionTimeoutMS=milliseconds, connectTimeoutMS=milliseconds, tz_aware=True
+                )
         except (InvalidURI, ConfigurationError, ValueError, TypeError) as error:
             raise ConfigError(f"results is {shown!r}: {error}") from None
-        self._jobs = self._client[database][COLLECTION]
+        slips = [str(it.message) for it in warned if it.category is UserWarning]  # such as an option with a typo
+        try:
+            self._jobs = self._client[database][COLLECTION]
+        except InvalidName as error:
+            slips.append(str(error))
+        if slips:
+            self._client.close()
+            raise ConfigError(f"results is {shown!r}: {slips[0]}")
         self._indexed = False
 
     def load(self, ids: Sequence[JobId]) -> list[JobRecord | None]:

@@ -2,9 +2,9 @@
 
 Redis runs a script from its first line each time, and making a function costs it about as much as a command: with
 all of them before it, the smallest verb took twenty times as long. So functions that a verb does not reach are left
-out. A verb that names those it nearly always needs (``-- At hand: ...``) makes the others when one is first called.
-It knows of Lua only that functions of the parts begin and end at the left margin, as ``function W.name(`` or
-``local function name(``.
+out, and tables that they do not name. A verb that names those it nearly always needs (``-- At hand: ...``) makes the
+others when one is first called. It knows of Lua only that functions of the parts begin and end at the left margin, as
+``function W.name(`` or ``local function name(``.
 """
 
 import re
@@ -58,7 +58,16 @@ def _with_parts(pieces: list[_Piece], verb: str) -> str:
     now = [piece.text for piece in pieces if piece.name is None or piece.name in first]
     others = [piece.text for piece in pieces if piece.name in needed - first]
     later = [_LATER.format(others="\n".join(others))] if others else []
-    return "\n".join([*now, *later, verb])
+    return _without_unused("\n".join([*now, *later, verb]))
+
+
+def _without_unused(text: str) -> str:
+    """Leave out constants and tables between the functions that nothing names."""
+    for line in re.findall(r"^local [\w, ]+ = .*[^(,{]$", text, re.MULTILINE):
+        names = re.findall(r"\w+", line.removeprefix("local ").partition("=")[0])
+        if "function" not in line and not any(len(re.findall(rf"\b{name}\b", text)) > 1 for name in names):
+            text = text.replace(line + "\n", "", 1)
+    return text
 
 
 def _reached(pieces: Iterable[_Piece], texts: list[str], follows: Callable[[_Piece], bool]) -> set[str]:

@@ -11,7 +11,8 @@ if not now then
 end
 local call = redis.call
 local INFINITE = math.huge
-local KEEP_UNRUN = @KEEP_UNRUN@ -- seconds for which a job is kept that ended without a worker to say for how long
+-- Seconds for which a job is kept that ended without a worker to say for how long.
+local KEEP_UNRUN = @KEEP_UNRUN@
 local RUNNING, SUCCEEDED, FAILED, CANCELLED, EXPIRED, QUEUED, WAITING = 2, 3, 4, 5, 6, 7, 8
 local STATE_NAMES = {[3] = "succeeded", [4] = "failed", [5] = "cancelled", [6] = "expired"}
 -- Flags of a job; the body of one that is renamed has another id in it.

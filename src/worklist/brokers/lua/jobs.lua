@@ -245,7 +245,7 @@ end
 
 -- -- leases ----------------------------------------------------------------------------------------------------
 
-local lease_key = function(number)
+local function lease_key(number)
   return P .. "lease:" .. number
 end
 
@@ -317,11 +317,10 @@ end
 -- The next jobs of a queue that are in no lane.
 local function take_plain(queue, limit)
   local taken = {}
-  while #taken < limit do
+  local more = true
+  while more and #taken < limit do
     local popped = call("ZPOPMIN", of_queue("q", queue), limit - #taken)
-    if #popped == 0 then
-      break
-    end
+    more = #popped == 2 * (limit - #taken)
     local expire = call("ZCARD", P .. "x") > 0
     for i = 1, #popped, 2 do
       if expire and W.is_late(popped[i]) then
@@ -353,13 +352,7 @@ function W.lease_once(this, worker, queues, limit, seconds)
   if number and call("HGET", lease_key(number), "call") == this then
     return tonumber(number), W.leased_again(tonumber(number), now + seconds)
   end
-  local leased
-  number, leased = W.lease(worker, queues, limit, seconds)
-  if number then
-    call("HSET", P .. "calls", worker, number)
-    call("HSET", lease_key(number), "call", this)
-  end
-  return number, leased
+  return W.lease(this, worker, queues, limit, seconds)
 end
 
 -- What a lease still holds, told as `lease` does.
@@ -379,8 +372,8 @@ function W.leased_again(number, till)
   return leased
 end
 
--- Lease up to `limit` jobs; return the number of the lease, and five values for each job.
-function W.lease(worker, queues, limit, seconds)
+-- Lease up to `limit` jobs, by a call of this name; return the number of the lease, and five values for each job.
+function W.lease(this, worker, queues, limit, seconds)
   W.lapse()
   local seen, leased, all = {}, {}, {}
   local number
@@ -408,7 +401,8 @@ function W.lease(worker, queues, limit, seconds)
   end
   if number then
     call("ZADD", P .. "leases", now + seconds, number)
-    call("HSET", lease_key(number), "worker", worker, "started", string.format("%.17g", now), "left", #all,
+    call("HSET", P .. "calls", worker, number)
+    call("HSET", lease_key(number), "call", this, "worker", worker, "started", string.format("%.17g", now), "left", #all,
       "jobs", cmsgpack.pack(all))
   end
   return number, leased

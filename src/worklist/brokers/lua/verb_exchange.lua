@@ -2,10 +2,7 @@
 -- Settle, then lease.
 local input = cmsgpack.unpack(ARGV[2])
 W.settle(input.done, input.others)
-local number, leased = false, {}
-if input.limit > 0 then
-  number, leased = W.lease_once(input.call, input.worker, input.queues, input.limit, input.seconds)
-  W.retain()
-end
+local number, leased = W.lease_once(input.call, input.worker, input.queues, input.limit, input.seconds)
+W.retain()
 W.tell()
 return {number or false, leased}

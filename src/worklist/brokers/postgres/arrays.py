@@ -4,6 +4,7 @@ psycopg turns each element of a list into text with care for its type, which tak
 does here. These columns have one type each, and often one value.
 """
 
+import itertools
 import struct
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
@@ -14,7 +15,6 @@ from psycopg.pq import Format
 
 _header = struct.Struct(">iiiii").pack
 _length = struct.Struct(">i").pack
-_integer = struct.Struct(">iq").pack
 _small = struct.Struct(">ii").pack
 _number = struct.Struct(">id").pack
 _NULL = _length(-1)
@@ -67,7 +67,7 @@ class Integers(Column):
 
     def elements(self, values: Sequence[Any]) -> bytes:
         """Return the elements, each with its length before it."""
-        return b"".join([_integer(8, value) for value in values])
+        return struct.pack(">" + "iq" * len(values), *itertools.chain.from_iterable(zip(itertools.repeat(8), values)))
 
 
 class Smalls(Column):

@@ -55,6 +55,8 @@ _PLACE, _ID, _QUEUE, _STATE, _BODY, _LANE, _GROUP = 0, 1, 2, 4, 10, 12, 13
 """Where these stand in the row of a job that is being put."""
 _TOLD = [ANYTHING, RESULTS]
 _in_order = operator.itemgetter(0)
+_NOTHING = frozenset({-1})
+"""What is still to be settled of a lease that is not known here: never all of it."""
 
 
 class PostgresBroker(PostgresInspector, PostgresSchedules):
@@ -427,9 +429,10 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         """Settle, then lease, in one transaction (see Broker.exchange)."""
         self._rest_ears()
         queues = [*dict.fromkeys(queues)]
-        emptied = self._emptied(settlements)
-        entangled = any(it.lease.tied or it.followers for it in settlements)
-        leases = None if entangled else self._exchange_plain(settlements, emptied, worker, queues, limit, seconds)
+        settled = _tokens_by_lease(settlements)
+        emptied = [number for number, tokens in settled.items() if self._held.get(number, _NOTHING) <= tokens]
+        plain = _sorted_out(settlements)
+        leases = None if plain is None else self._exchange_plain(plain, emptied, worker, queues, limit, seconds)
         if leases is None:
 
             def work(db: Session, now: float) -> list[Lease]:
@@ -438,12 +441,12 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
                 return self._lease(db, worker, queues, limit, seconds, now) if limit > 0 else []
 
             leases = self._alone(work)
-        self._note(settlements, leases)
+        self._note(settled, leases)
         return leases
 
     def _exchange_plain(
         self,
-        settlements: Sequence[Settlement],
+        plain: "_Plain",
         emptied: Sequence[int],
         worker: str,
         queues: Sequence[str],
@@ -451,28 +454,18 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         seconds: float,
     ) -> list[Lease] | None:
         """Do it for jobs that are tied to nothing, by one call but for those that failed; None where more is to do."""
-        keep = settlements[0].keep if settlements else 0.0
-        done, dropped, others = [], [], []
-        for it in settlements:
-            if type(it.outcome) is not Done or it.keep != keep or it.logs or it.progress is not None:
-                others.append(it)
-            elif it.results == "all":
-                done.append(it)
-            else:
-                dropped.append(it)
-        if others:
-            self._transact(lambda db, now: self._settle(db, others, now))
-        keys = [(it.lease.key, it.lease.id) for it in (*done, *dropped) if it.lease.key is not None]
+        if plain.others:
+            self._transact(lambda db, now: self._settle(db, plain.others, now))
         values = (
             self._fixed(),
-            Integers([it.lease.token for it in done]),
-            Integers([it.lease.number for it in done]),
-            Blobs([it.outcome.result for it in done]),  # type: ignore[union-attr]
-            keep,
-            Integers([it.lease.token for it in dropped]),
-            Integers([it.lease.number for it in dropped]),
-            Texts([key for key, _ in keys]),
-            Texts([id for _, id in keys]),
+            Integers(plain.done),
+            Integers(plain.numbers),
+            Blobs(plain.results),
+            plain.keep,
+            Integers(plain.dropped),
+            Integers(plain.dropped_numbers),
+            Texts([key for key, _ in plain.keys]),
+            Texts([id for _, id in plain.keys]),
             Integers(emptied),
         )
         found = self._server.call(SQL["exchange"], (*values, worker, queues, max(limit, 0), seconds))
@@ -668,21 +661,14 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
                 batch.kept[settlement.keep].append(lease.token)
         return end
 
-    def _emptied(self, settlements: Sequence[Settlement]) -> list[int]:
-        """Return the lease numbers of which nothing is left once these are settled."""
-        settled: defaultdict[int, set[int]] = defaultdict(set)
-        for settlement in settlements:
-            settled[settlement.lease.number].add(settlement.lease.token)
-        return [number for number, tokens in settled.items() if number in self._held and self._held[number] <= tokens]
-
-    def _note(self, settlements: Sequence[Settlement], leases: Sequence[Lease]) -> None:
+    def _note(self, settled: Mapping[int, set[int]], leases: Sequence[Lease]) -> None:
         """Remember, after the commit, which jobs of which lease are still to be settled."""
-        for settlement in settlements:
-            held = self._held.get(settlement.lease.number)
+        for number, tokens in settled.items():
+            held = self._held.get(number)
             if held is not None:
-                held.discard(settlement.lease.token)
+                held -= tokens
                 if not held:
-                    del self._held[settlement.lease.number]
+                    del self._held[number]
         if leases:
             self._held[leases[0].number] = {lease.token for lease in leases}
 
@@ -900,6 +886,50 @@ class _Batch:
         self.again.append(place)
         if at_once and lane is not None:
             self.ready.add((lane, queue))
+
+
+class _Plain:
+    """Settlements of jobs that are tied to nothing, as the function `exchange_2` takes them; and the other ones."""
+
+    def __init__(self, keep: float) -> None:
+        self.keep = keep
+        self.done: list[int] = []
+        self.numbers: list[int] = []
+        self.results: list[bytes | None] = []
+        self.dropped: list[int] = []
+        self.dropped_numbers: list[int] = []
+        self.keys: list[tuple[str, JobId]] = []
+        self.others: list[Settlement] = []
+
+
+def _sorted_out(settlements: Sequence[Settlement]) -> _Plain | None:
+    """Return settlements as one call takes them; None where a job is tied to something, or has followers."""
+    plain = _Plain(settlements[0].keep if settlements else 0.0)
+    for it in settlements:
+        lease, outcome = it.lease, it.outcome
+        if lease.tied or it.followers:
+            return None
+        if type(outcome) is not Done or it.keep != plain.keep or it.logs or it.progress is not None:
+            plain.others.append(it)
+            continue
+        if it.results == "all":
+            plain.done.append(lease.token)
+            plain.numbers.append(lease.number)
+            plain.results.append(outcome.result)
+        else:
+            plain.dropped.append(lease.token)
+            plain.dropped_numbers.append(lease.number)
+        if lease.key is not None:
+            plain.keys.append((lease.key, lease.id))
+    return plain
+
+
+def _tokens_by_lease(settlements: Iterable[Settlement]) -> dict[int, set[int]]:
+    """Return which jobs are settled, by the number of their lease."""
+    tokens: defaultdict[int, set[int]] = defaultdict(set)
+    for it in settlements:
+        tokens[it.lease.number].add(it.lease.token)
+    return tokens
 
 
 def _are_plain(jobs: Iterable[Job]) -> bool:

@@ -14,7 +14,7 @@ from functools import partial
 import msgspec
 
 from ...core.codec import Codec
-from ...core.errors import UndecodableJob
+from ...core.errors import BrokerUnavailable, UndecodableJob
 from ...core.job import KEEP_UNRUN, Job, JobId, JobRecord, JobState
 from ...core.outcome import Cancel, Done, Fail, Retry, Snooze, lost_worker
 from ...core.ports import Extended, Lease, Report, ResultsPolicy, ResultStore, Settlement, WorkerInfo
@@ -112,25 +112,22 @@ class RabbitBroker(Without):
         with self._consumer.lock:
             taken = self._consumer.take(queues, limit, seconds / 2)
             generation = self._consumer.generation
-        if self._cancelled:
-            taken = self._without_cancelled(taken, now)
-        plain = [message for message in taken if not (message.wrapped or message.redelivered or message.again)]
+        plain = [message for message in taken if not self._is_special(message)]
         leases = [self._fresh_lease(message, generation, now) for message in plain]
         if len(plain) < len(taken):
-            others = [message for message in taken if message.wrapped or message.redelivered or message.again]
-            leases += self._lease_others(others, generation, now)
+            others = [message for message in taken if self._is_special(message)]
+            try:
+                leases += self._lease_others(others, generation, now)
+            except BrokerUnavailable:
+                with self._consumer.lock:
+                    self._consumer.untake(others)  # it takes the store of results to know whether they have ended
+                if not leases:
+                    raise
         return leases
 
-    def _without_cancelled(self, messages: Sequence[Message], now: float) -> list[Message]:
-        """End the jobs that are no longer wanted, and return the others."""
-        unwanted = [message for message in messages if message.id in self._cancelled]
-        for message in unwanted:
-            message.history = self._history(message, now)
-        state = JobState.CANCELLED
-        self._end(
-            [(it, _record(it, state, it.history.attempt, now, errors=it.history.errors)) for it in unwanted], set()
-        )
-        return [message for message in messages if message.id not in self._cancelled]
+    def _is_special(self, message: Message) -> bool:
+        """Return whether a job has a history, or is not wanted any more."""
+        return message.wrapped or message.redelivered or message.again or message.id in self._cancelled
 
     def _fresh_lease(self, message: Message, generation: int, now: float) -> Lease:
         message.started = now
@@ -179,6 +176,8 @@ class RabbitBroker(Without):
         """Return in which state a job has ended that is not to be started."""
         if message.id in over:
             return JobState.SUCCEEDED
+        if message.id in self._cancelled:
+            return JobState.CANCELLED
         if history.expires is not None and history.expires <= now:
             return JobState.EXPIRED
         if history.lost and history.lost > self._redeliveries(history.body):

@@ -53,6 +53,7 @@ class Consumer:
         self.lock = threading.RLock()
         self.generation = -1
         self._heartbeat = USUAL_HEARTBEAT
+        self._silent: set[str] = set()
         self._avoided: dict[str, float] = {}
         self._checked_at = time.monotonic()
         self._suspicious = False
@@ -134,6 +135,14 @@ class Consumer:
         self._buffered -= len(taken)
         return taken
 
+    def untake(self, messages: Sequence[Message]) -> None:
+        """Have messages wait again that were taken last, before all others."""
+        for message in reversed(messages):
+            if self.held.get(message.tag) is message:
+                names = [self._names.queue(message.queue, band) for band in range(len(BANDS))]
+                self._buffers[message.queue][names.index(message.origin)].appendleft(message)
+                self._buffered += 1
+
     def _take_in(self, queues: Sequence[str], limit: int, heartbeat: float) -> None:
         """Read what has come, and see to it that enough will."""
         with self._watched():
@@ -160,15 +169,24 @@ class Consumer:
                 if self._is_avoided(name):
                     continue
                 topology.declare(name)
-                self._consumers[f"{self._round}.{len(self._consumers)}"] = (queue, band, name)
-        connection.tell(*(commands.Basic.Consume(0, name, tag) for tag, (_, _, name) in self._consumers.items()))
-        for _, _, name in [*self._consumers.values()]:
-            try:
-                connection.expect(commands.Basic.ConsumeOk)
-            except ConnectionLost:
-                self._avoided[name] = time.monotonic() + AVOID_SECONDS
-                raise
+                tag = f"{self._round}.{len(self._consumers)}"
+                self._consumers[tag] = (queue, band, name)
+                self._start(connection, tag, name)
         return True
+
+    def _start(self, connection: Connection, tag: str, name: str) -> None:
+        """Consume one queue. Of several at once it could not be told which of them keeps the answers to all waiting.
+
+        One that gives no answer on two connections, one after the other, is left alone for a while.
+        """
+        try:
+            connection.ask(commands.Basic.Consume(0, name, tag), commands.Basic.ConsumeOk)
+        except ConnectionLost:
+            if name in self._silent:
+                self._avoided[name] = time.monotonic() + AVOID_SECONDS
+            self._silent.add(name)
+            raise
+        self._silent.discard(name)
 
     def _is_avoided(self, name: str) -> bool:
         return self._avoided.get(name, 0.0) > time.monotonic()

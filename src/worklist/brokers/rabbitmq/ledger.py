@@ -124,7 +124,7 @@ class LedgerBroker(OfLedger, RabbitBroker):
                 try:
                     taken += self._take_entries(entered, worker, queues, room, seconds)
                 except BrokerUnavailable:
-                    self._spare = taken
+                    self._spare = taken + self._spare
                     raise
         trouble = self._messages_away.news() or self._ledger_away.news()
         if trouble is not None and not taken:
@@ -136,17 +136,17 @@ class LedgerBroker(OfLedger, RabbitBroker):
         spare, self._spare = self._spare[:limit], self._spare[limit:]
         if limit <= len(spare) or self._messages_away.rests():
             return spare
+        begun = time.monotonic()
         try:
             awake = self._awake(queues)
             return spare + (super().lease(worker, awake, limit - len(spare), seconds) if awake else [])
         except BrokerUnavailable as error:
-            self._messages_away.begin(error)
+            self._messages_away.begin(error, begun)
             return spare
 
     def _awake(self, queues: Sequence[str]) -> Sequence[str]:
         """Return the queues that do not rest, and let others have what has come of those that do."""
-        with suppress(BrokerUnavailable):
-            self._orders.read()
+        self._read_orders()
         self._cancelled = self._orders.cancelled
         awake = self._orders.awake(queues)
         if len(awake) < len(queues):
@@ -155,16 +155,26 @@ class LedgerBroker(OfLedger, RabbitBroker):
             self._put_back(waiting)
         return awake
 
+    def _read_orders(self) -> None:
+        if self._ledger_away.rests():
+            return
+        begun = time.monotonic()
+        try:
+            self._orders.read()
+        except BrokerUnavailable as error:
+            self._ledger_away.begin(error, begun)
+
     def _take_entries(
         self, entered: Sequence[Settlement], worker: str, queues: Sequence[str], limit: int, seconds: float
     ) -> list[Lease]:
         """Settle and lease in the ledger. Raises BrokerUnavailable where there was something to settle."""
         if not entered and self._ledger_away.rests():
             return []
+        begun = time.monotonic()
         try:
             entries = self._ledger.exchange(entered, worker, queues, limit, seconds)
         except BrokerUnavailable as error:
-            self._ledger_away.begin(error)
+            self._ledger_away.begin(error, begun)
             if entered:
                 raise
             return []
@@ -176,11 +186,13 @@ class LedgerBroker(OfLedger, RabbitBroker):
         """Hold leases of both, and hear what is no longer wanted (see Broker.extend)."""
         carried = [lease for lease in leases if lease.number < 0]
         lost: frozenset[int] = frozenset()
+        begun = time.monotonic()
         try:
             lost = super().extend(worker, carried, seconds).lost
         except BrokerUnavailable as error:
-            self._messages_away.begin(error)
+            self._messages_away.begin(error, begun)
         ours = self._ledger.extend(worker, [lease for lease in leases if lease.number >= 0], seconds)
+        self._ledger_away.end()
         self._orders.read()
         unwanted = {lease.id for lease in carried} & self._orders.cancelled
         return Extended(lost | ours.lost, ours.cancelled | unwanted)
@@ -204,8 +216,7 @@ class LedgerBroker(OfLedger, RabbitBroker):
 
     def held_back(self, queues: Sequence[str]) -> bool:
         """Return whether there are jobs on their way here, or that their lane keeps back."""
-        with suppress(BrokerUnavailable):
-            self._orders.read()
+        self._read_orders()
         resting = self._messages_away.rests() or self._ledger_away.rests()
         if self._spare or resting or self._ledger.held_back(queues):
             return True
@@ -225,10 +236,11 @@ class LedgerBroker(OfLedger, RabbitBroker):
         awake = self._orders.awake(queues)
         if len(awake) < len(queues):
             seconds = min(seconds, READ_SECONDS)
+        begun = time.monotonic()
         try:
             self._consumer.wait(awake, seconds, self._bell.rang)
         except BrokerUnavailable as error:
-            self._messages_away.begin(error)
+            self._messages_away.begin(error, begun)
 
     # -- what is known --------------------------------------------------------------------------------------------
 
@@ -313,12 +325,16 @@ class _Away:
         self._error: BrokerUnavailable | None = None
         self.seconds = REST_SECONDS
 
-    def begin(self, error: BrokerUnavailable) -> None:
-        """Hear that it does not answer."""
+    def begin(self, error: BrokerUnavailable, begun: float) -> None:
+        """Hear that it has not answered to what `begun` then; the longer that took, the longer it is left alone."""
         now = time.monotonic()
-        if now - self._until > REST_SECONDS:
-            log.warning("%s does not answer, so only the other half of the jobs is served: %s", self._what, error)
-        self._until, self._error = now + self.seconds, error
+        if now - self._until > max(REST_SECONDS, now - begun):
+            log.warning("no jobs come from %s for now, only from the other half: %s", self._what, error)
+        self._until, self._error = now + self.seconds * max(1.0, 3 * (now - begun)), error
+
+    def end(self) -> None:
+        """Hear that it answers."""
+        self._until = min(self._until, time.monotonic())
 
     def rests(self) -> bool:
         """Return whether it is left alone for now."""

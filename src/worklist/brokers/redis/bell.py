@@ -10,8 +10,6 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-import redis
-
 from .server import RedisServer
 
 SLICE_SECONDS = 2.0
@@ -37,12 +35,11 @@ class Bell:
         """
         seconds = max(_SHORTEST, min(seconds, SLICE_SECONDS))
         bells = [f"{self._server.prefix}bell:{queue}" for queue in queues]
-        connection = self._connection or self._server.connection()
+        connection = self._connection or self._server.connection(SLICE_SECONDS + _ANSWER_SECONDS)
         self._connection = None
         try:
             wait = connection.pack_command("BLPOP", *bells, self.own, f"{seconds:.3f}")
             connection.send_packed_command([b"".join([*wait, *connection.pack_command(*command)])], check_health=False)
-            _expect_answer(connection, seconds + _ANSWER_SECONDS)
             connection.read_response()
             answer = connection.read_response()
         except BaseException:
@@ -50,8 +47,3 @@ class Bell:
             raise
         self._connection = connection
         return answer
-
-
-def _expect_answer(connection: Any, seconds: float) -> None:
-    if not connection.can_read(timeout=seconds):
-        raise redis.TimeoutError("it does not answer")

@@ -94,12 +94,15 @@ class RedisBroker(RedisInspector, RedisSchedules):
 
     def lease(self, worker: str, queues: Sequence[str], limit: int, seconds: float) -> list[Lease]:
         """Take due jobs (see Broker.lease)."""
-        return self.exchange((), worker, queues, limit, seconds)
+        if limit <= 0:
+            return []
+        return self._leased(self._repeatable, "lease", _asked(worker, queues, limit, seconds))
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
         """Write down outcomes (see Broker.settle)."""
         if settlements:
-            self.exchange(settlements, "", (), 0, 0.0)
+            done, others = records.packed_settlements(settlements, self._codec)
+            self._call("settle", {"done": done, "others": others})
 
     def exchange(
         self,
@@ -110,30 +113,26 @@ class RedisBroker(RedisInspector, RedisSchedules):
         seconds: float,
     ) -> list[Lease]:
         """Settle, then lease, in one call (see Broker.exchange)."""
-        if not settlements and limit <= 0:
-            return []
-        return self._exchange(partial(self._server.call, again=True), settlements, worker, queues, limit, seconds)
-
-    def _exchange(
-        self,
-        call: Callable[..., Any],
-        settlements: Sequence[Settlement],
-        worker: str,
-        queues: Sequence[str],
-        limit: int,
-        seconds: float,
-    ) -> list[Lease]:
+        if not settlements or limit <= 0:
+            self.settle(settlements)
+            return self.lease(worker, queues, limit, seconds)
         done, others = records.packed_settlements(settlements, self._codec)
-        payload = {
-            "done": done, "others": others, "worker": worker, "queues": queues, "limit": limit, "seconds": seconds
-        }  # fmt: skip
+        payload = {"done": done, "others": others, **_asked(worker, queues, limit, seconds)}
+        return self._leased(self._repeatable, "exchange", payload)
+
+    def _leased(self, call: Callable[..., Any], verb: str, payload: dict[str, Any]) -> list[Lease]:
+        """Return what a script leases. It is told by which name it is called, for the case that the answer is lost."""
+        worker = payload["worker"]
         payload["call"] = name = self._unanswered.pop(worker, None) or secrets.token_hex(8)
         try:
-            number, flat = call("exchange", self._now(), encode(payload))
+            number, flat = call(verb, self._now(), encode(payload))
         except BrokerUnavailable:
             self._unanswered[worker] = name
             raise
         return records.leases_of(int(number), flat, self._codec) if number is not None else []
+
+    def _repeatable(self, verb: str, *arguments: Any) -> Any:
+        return self._server.call(verb, *arguments, again=True)
 
     def extend(self, worker: WorkerInfo, leases: Sequence[Lease], seconds: float) -> Extended:
         """Renew leases (see Broker.extend). Who does that and waits for nothing is busy."""
@@ -191,7 +190,8 @@ class RedisBroker(RedisInspector, RedisSchedules):
             if due <= 0:
                 return self.lease(worker, queues, limit, seconds)
             wait = partial(bell.ask, queues, min(left, due))
-            leases = self._exchange(partial(self._server.call_at_bell, wait), (), worker, queues, limit, seconds)
+            call = partial(self._server.call_at_bell, wait)
+            leases = self._leased(call, "lease", _asked(worker, queues, limit, seconds))
         return leases
 
     def _bell(self) -> Bell:
@@ -247,6 +247,10 @@ class RedisBroker(RedisInspector, RedisSchedules):
         for listener in list(self._listeners):
             listener.end()
         self._server.close()
+
+
+def _asked(worker: str, queues: Sequence[str], limit: int, seconds: float) -> dict[str, Any]:
+    return {"worker": worker, "queues": queues, "limit": limit, "seconds": seconds}
 
 
 def _texts(found: Sequence[bytes]) -> list[str]:

@@ -60,9 +60,15 @@ class Connections:
                 return connection
             connection.disconnect()  # sentinels have named another master since
 
-    def new(self) -> Any:
-        """Return a connection for a use of its own, connected: only `connect` asks sentinels for the master."""
-        connection = self._pool.connection_class(**self._pool.connection_kwargs)
+    def new(self, timeout: float | None = None) -> Any:
+        """Return a connection for a use of its own, where answers may take so many seconds.
+
+        It is connected: only `connect` asks sentinels for the master.
+        """
+        manner = self._pool.connection_kwargs
+        connection = self._pool.connection_class(
+            **(manner if timeout is None else {**manner, "socket_timeout": timeout})
+        )
         connection.connect()
         return connection
 

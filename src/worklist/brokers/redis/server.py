@@ -180,12 +180,15 @@ class RedisServer:
         except ERRORS as error:
             raise self.explained(error) from None
 
-    def connection(self) -> Any:
-        """Return a connection for a use of its own, in a cluster to our server. Raises what redis-py raises."""
+    def connection(self, timeout: float | None = None) -> Any:
+        """Return a connection for a use of its own, in a cluster to our server; see `Connections.new`.
+
+        Raises what redis-py raises.
+        """
         client, connections = self.client, self._connections
         if connections is None:
             connections = Connections(client.get_redis_connection(client.get_node_from_key(self.prefix)))
-        return connections.new()
+        return connections.new(timeout)
 
     def explained(self, error: Exception) -> WorklistError:
         """Return an error of the server as one of ours, in one sentence."""

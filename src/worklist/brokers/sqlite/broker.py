@@ -84,6 +84,11 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
         self._watches_lock = threading.Lock()
         self._file.on_reopened = self.wake
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._file.path
+
     # -- putting --------------------------------------------------------------------------------------------
 
     def put(self, jobs: Sequence[Job]) -> list[JobId]:
