@@ -56,6 +56,7 @@ class Browser:
         self._starting = asyncio.Lock()
         self._playwright: Playwright | None = None
         self._process: Process | None = None
+        self._has_run = False
         self._open = 0
         self._closing: set[asyncio.Future[None]] = set()
 
@@ -152,6 +153,7 @@ class Browser:
             if self._process is None or not self._process.is_connected():
                 await self._end_process()
                 self._process = await self._started()
+                self._has_run = True
                 self._stats.inc_value("browser/started_count")
             return self._process
 
@@ -171,7 +173,9 @@ class Browser:
                 return process
             return await self._launched(kind)
         except Error as error:
-            raise BrowserMissing(f"the browser {self._kind} cannot be started: {_first_line(error)}") from None
+            await self._end_playwright()
+            kind_of_error = DownloadError if self._has_run else BrowserMissing  # it has died, or there is none
+            raise kind_of_error(f"the browser {self._kind} cannot be started: {_first_line(error)}") from None
 
     async def _launched(self, kind: Any) -> Process:
         options = self._settings.getdict("PLAYWRIGHT_LAUNCH_OPTIONS")
@@ -194,6 +198,9 @@ class Browser:
         if self._closing:
             await asyncio.gather(*self._closing, return_exceptions=True)
         await self._end_process()
+        await self._end_playwright()
+
+    async def _end_playwright(self) -> None:
         if self._playwright is not None:
             playwright, self._playwright = self._playwright, None
             with contextlib.suppress(Exception):
