@@ -2,9 +2,9 @@
 
 Redis runs a script from its first line each time, and making a function costs it about as much as a command: with
 all of them before it, the smallest verb took twenty times as long. So functions that a verb does not reach are left
-out, and tables that they do not name. A verb that names those it nearly always needs (``-- At hand: ...``) makes the others when one is first called.
-It knows of Lua only that functions of the parts begin and end at the left margin, as ``function W.name(`` or
-``local function name(``.
+out, and tables that they do not name. A verb that names those it nearly always needs (``-- At hand: ...``) makes the
+others when one is first called. It knows of Lua only that functions of the parts begin and end at the left margin, as
+``function W.name(`` or ``local function name(``.
 """
 
 import re
