@@ -2,6 +2,7 @@
 
 One job for each source file, on one SQLite file in a temporary folder; `worklist worker --processes 3` does them.
 Half-way this script kills a worker with SIGKILL. At the end it counts, from the records: no job may be lost.
+Then the same library is served as a site on this machine, and crawled.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from demo_crawl import crawl_library
 from demo_screen import Ending, Screen, show_ending, show_failures, show_longest
 from rich.console import Console
 
@@ -85,7 +87,8 @@ def run(console: Console, options: argparse.Namespace) -> int:
             handles = longest_functions.enqueue_many((str(file),) for file in files)
             watch(app, fleet, screen, len(handles))
             seconds = screen.seconds
-        return report(console, app, handles, seconds)
+        code = report(console, app, handles, seconds)
+    return crawl_library(console, LIBRARY, files) or code
 
 
 def source_files(limit: int | None) -> list[Path]:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .brokers.memory import MemoryBroker
 from .brokers.rabbitmq.without import CAPABILITIES as RABBITMQ
+from .brokers.rabbitmq.without import with_ledger
 from .brokers.sqlite import SqliteBroker
 from .core.codec import Codec
 from .core.errors import ConfigError, did_you_mean
@@ -38,10 +39,20 @@ class BrokerUrl:
         if not isinstance(url, str) or ":" not in url:
             raise ConfigError(f"{what} is {url!r}; expected something like sqlite:///worklist.db or memory://")
         self.url = url
-        parts = urlsplit(url)
+        self.shown = without_password(url)
+        """The URL as people may see it."""
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise ConfigError(f"{what} is {self.shown!r}, which is no URL: {error}") from None
         self.scheme = ALIASES.get(parts.scheme, parts.scheme)
         known = self._known()
         if self.scheme not in known:
+            if self.scheme in RESULT_STORES:
+                raise ConfigError(
+                    f"{what}: there is no broker for {self.scheme}:// URLs, which keep results and no jobs; expected "
+                    f"amqp:// for the jobs, and this one as results="
+                )
             raise ConfigError(
                 f"{what}: there is no {self._kind} for {self.scheme}:// URLs{did_you_mean(self.scheme, known)}; "
                 f"known are {', '.join(f'{scheme}://' for scheme in sorted(known))}"
@@ -49,11 +60,11 @@ class BrokerUrl:
         self._adapter = known[self.scheme]
         self.results: ResultsUrl | None = None
         """Where results are kept, if not in the same place."""
-        self.shown = without_password(url)
-        """The URL as people may see it."""
+        self.queues: Callable[[], Sequence[str]] = tuple
+        """Returns the queues that its app knows, for a broker that cannot list its own."""
         if parts.fragment:
             raise ConfigError(
-                f"{what} is {self.shown!r}; a # in the name of a file is written %23, and a ? is written %3F"
+                f"{what} is {self.shown!r}; a # in a password or in the name of a file is written %23, and a ? %3F"
             )
         self.options = dict(parse_qsl(parts.query, keep_blank_values=True))
         self.place = unquote(parts.path)[1:]
@@ -88,7 +99,9 @@ class BrokerUrl:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What the broker behind it can do."""
+        """What the broker behind it can do, with the ledger that its results are in."""
+        if self.results is not None and self.results.is_ledger:
+            return with_ledger(self.results.capabilities)
         return self._adapter.capabilities
 
     def open(self, codec: Codec) -> Any:
@@ -135,6 +148,11 @@ class ResultsUrl(BrokerUrl):
 
     _kind = "store of results"
 
+    @property
+    def is_ledger(self) -> bool:
+        """Whether it can hold the jobs that a broker of messages cannot: it is a broker that outlives its processes."""
+        return self.scheme in ADAPTERS and self.capabilities.durable
+
     @staticmethod
     def _known() -> "Mapping[str, Adapter]":
         keeping = {scheme: adapter for scheme, adapter in ADAPTERS.items() if not adapter.results_apart}
@@ -142,12 +160,17 @@ class ResultsUrl(BrokerUrl):
 
 
 def without_password(url: str) -> str:
-    """Return a URL that may be shown to anybody."""
-    parts = urlsplit(url)
-    login, at, servers = parts.netloc.rpartition("@")
-    user, colon, _ = login.partition(":")
-    shown = url.replace(parts.netloc, f"{user}:***{at}{servers}", 1) if colon else url
-    return re.sub(r"(password=)[^&#]*", r"\1***", shown)
+    """Return a URL that may be shown to anybody, also one whose password holds signs that ought to be escaped."""
+    scheme, _, rest = url.partition(":")
+    main, question, options = rest.partition("?")
+    if "@" not in main:
+        main, question, options = rest, "", ""
+    login, at, servers = main.rpartition("@")
+    slashes = "//" if login.startswith("//") else ""
+    user, colon, _ = login.removeprefix(slashes).partition(":")
+    if at and (colon or not slashes) and scheme not in ("sqlite", "memory"):
+        url = f"{scheme}:{slashes}{user if colon else ''}{colon}***@{servers}{question}{options}"
+    return re.sub(r"(password=)[^&#]*", r"\1***", url)
 
 
 def _login(text: str) -> tuple[str | None, str | None]:
@@ -163,7 +186,10 @@ def _host(text: str, url: str) -> Host:
     except ValueError:
         name, port = None, None
     if not name or (port is None and text.rpartition("]")[2].rpartition(":")[1]):
-        raise ConfigError(f"url is {url!r}; expected HOST or HOST:PORT behind the slashes, the port from 1 to 65535")
+        escape = "; in a password a / is written %2F, and a ? %3F" if text not in url else ""
+        raise ConfigError(
+            f"url is {url!r}; expected HOST or HOST:PORT behind the slashes, the port from 1 to 65535{escape}"
+        )
     return Host(name, port)
 
 
@@ -183,6 +209,7 @@ def _open_sqlite(url: BrokerUrl, codec: Codec) -> Store:
 def _open_rabbitmq(url: BrokerUrl, codec: Codec) -> Store:
     from .brokers.rabbitmq.broker import RabbitBroker  # noqa: PLC0415 - needs the driver
     from .brokers.rabbitmq.connection import Address  # noqa: PLC0415
+    from .brokers.rabbitmq.ledger import LedgerBroker  # noqa: PLC0415
 
     address = Address(
         [(host.name, host.port or (5671 if url.scheme == "amqps" else 5672)) for host in url.hosts],
@@ -192,13 +219,14 @@ def _open_rabbitmq(url: BrokerUrl, codec: Codec) -> Store:
         _tls(url),
         url.seconds("timeout", 10.0),
     )
-    store: Store = RabbitBroker(
-        address,
-        codec,
-        results=None if url.results is None else url.results.open(codec),
-        prefix=url.options.get("prefix", "worklist"),
-        queue_type=url.one_of("queue_type", {"quorum": "replicated", "classic": "on one node"}),  # type: ignore[arg-type]
-    )
+    options: dict[str, Any] = {
+        "prefix": url.options.get("prefix", "worklist"),
+        "queue_type": url.one_of("queue_type", {"quorum": "replicated", "classic": "on one node"}),
+    }
+    results: Any = None if url.results is None else url.results.open(codec)
+    if url.results is not None and url.results.is_ledger:
+        return LedgerBroker(address, codec, ledger=results, queues=url.queues, **options)
+    store: Store = RabbitBroker(address, codec, results=results, **options)
     return store
 
 

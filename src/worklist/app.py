@@ -124,6 +124,7 @@ class Worklist:
             redeliveries=setting("redeliveries", redeliveries, partial(check_option, "redeliveries")),
         )
         self.tasks: dict[str, Task[..., Any]] = {}
+        self.place.queues = lambda: self.queues
         self.schedules = Schedules(self)
         self._queues = set(queues)
         self.environment = Environment(self.tasks, self._codec)

@@ -16,7 +16,7 @@ from .core.handle import JobHandle
 from .core.job import Job, JobId, new_job_id
 from .core.ports import Capabilities, Store
 from .core.schedule import Missed, Schedule
-from .core.task import Task
+from .core.task import Task, cannot
 from .core.units import Duration
 
 MOST = 10_000
@@ -202,7 +202,7 @@ class Schedules(Mapping[str, Schedule]):
             raise ConfigError(f"a schedule is named {name!r}; expected 1 to {LONGEST_NAME} printable characters")
         who = f"schedule {name!r}"
         if not self._app.capabilities.schedule:
-            raise ConfigError(f"{who}: this broker cannot do schedule; use a SQL or Redis URL for it")
+            raise ConfigError(f"{who}: {cannot('schedule', self._app.capabilities)}")
         if not isinstance(task, Task):
             raise ConfigError(f"{who} got {task!r}; expected a task: put @app.task under @app.every")
         _refuse_unknown(who, settings)

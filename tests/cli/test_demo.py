@@ -41,6 +41,10 @@ def test_the_demo_in_a_pipe(environment: dict[str, str], tmp_path: Path) -> None
     assert ending["lost"] == 0
     if "with SIGKILL, 0 jobs" not in done.stdout and "SIGKILL" in done.stdout:
         assert ending["redelivered"] > 0
+    said = " ".join(done.stdout.split("The same library as a site of")[1].split())
+    assert said.startswith("151 pages on this machine, crawled 151 pages in")
+    assert "150 items" in said
+    assert "1 forbidden by robots.txt; 0 errors" in said
     assert not list(tmp_path.iterdir())
 
 

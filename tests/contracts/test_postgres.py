@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.servers.postgres import Database, postgres_schema, postgres_url  # noqa: F401 - fixtures
-from worklist.brokers.postgres import PostgresBroker
+from worklist.brokers.postgres import PostgresBroker, copying
 from worklist.core.job import JobId
 from worklist.core.ports import Store
 from worklist.testing import BrokerContract, FakeClock
@@ -29,6 +29,14 @@ class TestPostgres(BrokerContract):
 
     def plant(self, broker: Store, id: JobId, body: bytes) -> None:
         self.database.execute("UPDATE @.jobs SET body = %s WHERE id = %s", body, id)
+
+
+class TestInBundles(TestPostgres):
+    """What is put by hundreds stands in bundles; here, all that may stand there does."""
+
+    @pytest.fixture(autouse=True)
+    def _bundle_all(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(copying, "BUNDLED", 1)
 
 
 class Alternating:

@@ -53,6 +53,30 @@ def test_no_such_database_or_user(postgres_server: Server) -> None:  # noqa: F81
     assert "there is no user nobody_here" in refused(url.replace("postgres@", "nobody_here@"))
 
 
+@pytest.mark.parametrize(
+    ("option", "kind", "complaint"),
+    [
+        ("sslmode=requird", ConfigError, 'invalid sslmode value: "requird"; check the options behind the ?'),
+        ("sslmode=require", BrokerError, "does not encrypt connections; turn ssl on there, or leave out sslmode"),
+    ],
+)
+def test_encryption_that_cannot_be(
+    postgres_server: Server,  # noqa: F811
+    option: str,
+    kind: type[WorklistError],
+    complaint: str,
+) -> None:
+    assert complaint in refused(f"{postgres_server.url_of()}?{option}", kind)
+
+
+@pytest.mark.parametrize("columns", ["version text", "version integer, place text", "number integer"])
+def test_a_table_of_ours_by_name_alone(postgres_schema: Database, columns: str) -> None:  # noqa: F811
+    postgres_schema.execute(f"CREATE SCHEMA {postgres_schema.schema}")
+    postgres_schema.execute(f"CREATE TABLE @.worklist_version ({columns})")
+    assert "worklist_version" in refused(postgres_schema.url, SchemaMismatch)
+    assert "another program's" in refused(postgres_schema.url, SchemaMismatch)
+
+
 def test_nobody_is_there() -> None:
     text = refused("postgresql://locked:sesame@127.0.0.1:1/test", BrokerUnavailable)
     assert text.startswith("postgresql://127.0.0.1:1/test cannot be reached")
@@ -120,10 +144,11 @@ def test_migrate(postgres_schema: Database, tmp_path: Path) -> None:  # noqa: F8
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ})
         return done.returncode, done.stdout
 
-    assert migrate("--check") == (1, f"{postgres_schema.url} has no tables, and version 1 is to come\n")
-    assert migrate() == (0, f"{postgres_schema.url} had no tables, and has version 1 now\n")
-    assert migrate("--check") == (0, f"{postgres_schema.url} is up to date: version 1\n")
-    assert migrate() == (0, f"{postgres_schema.url} is up to date: version 1\n")
+    newest = f"version {schema.SCHEMA_VERSION}"
+    assert migrate("--check") == (1, f"{postgres_schema.url} has no tables, and {newest} is to come\n")
+    assert migrate() == (0, f"{postgres_schema.url} had no tables, and has {newest} now\n")
+    assert migrate("--check") == (0, f"{postgres_schema.url} is up to date: {newest}\n")
+    assert migrate() == (0, f"{postgres_schema.url} is up to date: {newest}\n")
 
 
 def test_a_child_after_a_fork_uses_connections_of_its_own(postgres_schema: Database) -> None:  # noqa: F811

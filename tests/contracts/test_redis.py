@@ -26,7 +26,9 @@ pytestmark = needs_redis
 A_WORKER = WorkerInfo(id="w", host="here", pid=1, queues=("default",), slots=1, started=0.0)
 
 
-class TestRedis(BrokerContract):
+class OnRedis(BrokerContract):
+    """The contract, with keys of their own for each test."""
+
     @pytest.fixture(autouse=True)
     def _place(self) -> Iterator[None]:
         self.prefix = f"test-{secrets.token_hex(6)}"
@@ -54,6 +56,8 @@ class TestRedis(BrokerContract):
         client.hset(f"{{{self.prefix}}}:j", id, stored[: 19 + length] + body)
         client.close()
 
+
+class TestRedis(OnRedis):
     def test_leases_whose_answer_was_lost_are_given_again(
         self, broker: RedisBroker, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:

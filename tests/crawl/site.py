@@ -4,12 +4,13 @@ import asyncio
 import gzip
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from aiohttp import web
 
 PAGES = 200
+BOMB = gzip.compress(b"0" * 50_000_000)
 LINKS = 10
 
 
@@ -71,7 +72,7 @@ class Site:
         get("/busy", self.busy)
         get("/hang", self.hang)
         get("/reset", self.reset)
-        get("/bomb", lambda _: respond(packed(gzip.compress(b"0" * 50_000_000), "gzip")))
+        get("/bomb", lambda _: respond(packed(BOMB, "gzip")))
         get("/gzip", lambda _: respond(packed(gzip.compress(page(3).encode()), "gzip", "text/html")))
         get("/badgzip", lambda _: respond(packed(b"no gzip at all", "gzip", "text/html")))
         get("/large", lambda _: respond(web.Response(body=b"x" * 3_000_000)))
@@ -141,14 +142,17 @@ def packed(body: bytes, encoding: str, kind: str = "text/plain") -> web.Response
 
 
 @contextmanager
-def running(host: str = "127.0.0.1") -> Iterator[Site]:
-    """Serve until the block ends."""
+def running(host: str = "127.0.0.1", more: Callable[[web.Application], None] | None = None) -> Iterator[Site]:
+    """Serve until the block ends; `more` adds pages."""
     site = Site()
     loop = asyncio.new_event_loop()
     ready = threading.Event()
 
     async def serve() -> web.AppRunner:
-        runner = web.AppRunner(site.app(), shutdown_timeout=0.1)
+        app = site.app()
+        if more is not None:
+            more(app)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         tcp = web.TCPSite(runner, host, 0)
         await tcp.start()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from worklist import Worklist
+from worklist.core.job import JobState
 from worklist.crawl import (
     CloseSpider,
     DropItem,
@@ -21,6 +23,7 @@ from worklist.crawl import (
     Spider,
     run_crawl,
 )
+from worklist.crawl.presence import present
 
 from .site import running
 
@@ -415,7 +418,9 @@ def test_interrupted_and_gone_on_with(site, tmp_path):
         (["two.py", "aa"], "did you mean 'a'"),
         (["two.py", "a", "-s", "DOWNLOAD_DELY=1"], "did you mean 'DOWNLOAD_DELAY'"),
         (["two.py", "a", "-a", "x"], "expected a name and a value"),
-        (["two.py", "a", "--job", "x", "--url", "memory://"], "expected one of them"),
+        (["two.py", "a", "--job", "x", "--url", "memory://"], "leave out the url"),
+        (["two.py", "a", "--join"], "expected its --job or --url"),
+        (["two.py", "a", "--join", "--job", "new"], "no crawl named 'new' is under way"),
     ],
 )
 def test_what_the_command_refuses(tmp_path, arguments, says):
@@ -427,3 +432,27 @@ def test_what_the_command_refuses(tmp_path, arguments, says):
     assert done.returncode in (1, 2)
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_a_killed_crawl_held_is_taken_back_at_once(site, tmp_path):
+    site.slowness = 0.05
+    process = start(site, tmp_path)
+    while len(site.hits) < 40 and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    job = f"sqlite:///{tmp_path}/.worklist/pages.db"
+    with Worklist(job) as app:
+        assert running_in(app) > 0
+        with present(tmp_path / ".worklist" / "pages.lock", lambda: app.store.let_lapse("another")):
+            assert app.store.lease("me", ["nothing"], 1, 5) == []
+            assert running_in(app) > 0, "they are of another queue"
+            with present(tmp_path / ".worklist" / "pages.lock", lambda: pytest.fail("one is present")):
+                pass
+        with present(tmp_path / ".worklist" / "pages.lock", lambda: app.store.let_lapse("crawl-pages")):
+            app.store.lease("me", ["nothing"], 1, 5)
+            assert running_in(app) == 0
+
+
+def running_in(app):
+    return app.store.counts()["crawl-pages"].get(JobState.RUNNING, 0)

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import types
 import uuid
@@ -26,6 +27,7 @@ import pytest
 from tests.servers.postgres import postgres_server, postgres_url  # noqa: F401 - fixtures
 from worklist.core.errors import ConfigError
 from worklist.crawl import feeds
+from worklist.crawl.feeds import files
 from worklist.crawl.items import Field, Item
 from worklist.crawl.settings import Settings
 from worklist.crawl.signals import SignalManager
@@ -301,6 +303,34 @@ opened.close("shutdown")
     assert sorted((row["who"], row["page"]) for row in rows) == sorted(
         (who, page) for who in ("a", "b", "both") for page in range(200)
     )
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_several_processes_end_with_one_parquet_file(tmp_path, monkeypatch, overwrite):
+    target = tmp_path / "out.parquet"
+    write = files.write_parquet
+
+    def slowly(*args, **kwargs):
+        time.sleep(0.3)
+        write(*args, **kwargs)
+
+    monkeypatch.setattr(files, "write_parquet", slowly)
+    written(target, [[{"n": 0}]])
+    opened = [feeds.open(crawler(target, overwrite=overwrite)) for _ in range(3)]
+    for number, each in enumerate(opened, 1):
+        each.add([{"n": number}], f"p{number}")
+    threads = [threading.Thread(target=each.close) for each in opened]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [row["n"] for row in read(target)] == ([1, 2, 3] if overwrite else [0, 1, 2, 3])
+    assert [each.name for each in tmp_path.iterdir()] == ["out.parquet"]
+
+
+def test_no_parquet_file_without_items(tmp_path):
+    written(tmp_path / "out.parquet", [], store_empty=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_sqlite_tables(tmp_path):

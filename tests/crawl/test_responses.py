@@ -1,5 +1,7 @@
 """Responses: the class that fits, encodings as browsers find them, selectors, and requests made of links."""
 
+import contextlib
+
 import pytest
 from w3lib.encoding import read_bom
 
@@ -161,3 +163,43 @@ def test_replace_changes_a_copy():
     assert plain.body == response.body
     other.headers["X"] = "1"
     assert "X" not in response.headers
+
+
+LINKS = """<html><head><link href="/style.css" rel=stylesheet></head><body>
+<a href=" /a/b?x=1 ">1</a> <a href="../up">2</a> <a name=x>3</a> <a href="#here">4</a> <a href="http://[bad">5</a>
+<a href="/a/../b">6</a> <A HREF="/UP">7</A> <a href="//other.example/x">8</a> <a href="/ü?q=ü#f">9</a> <a href="">10</a>
+<a class="n x" href="/n;p">11</a> <area href="/area"><p href="/p">12</p> <a href="javascript:x()">13</a>
+<a href="/q?a=1&amp;b=2">14</a> <a href="/x//y/">15</a> <a href="mailto:a@b.c">16</a>
+</body></html>"""
+
+
+@pytest.mark.parametrize("base", ["", "<base href='/deep/er/'>", "<BASE HREF='https://else.example:81/x/'>"])
+@pytest.mark.parametrize("css", ["a", "a, link", "*", "a.n", "body > a", "a[href^='/a']", "a::attr(href)"])
+@pytest.mark.parametrize(
+    "url", ["http://example.com/dir/page.html?x#y", "HTTP://EXAMPLE.com", "http://example.com:80/ü"]
+)
+def test_follow_all_by_css_gives_what_following_one_by_one_gives(base, css, url):
+    page = HtmlResponse(url, body=LINKS.replace("<head>", f"<head>{base}"), encoding="utf-8")
+    wanted = []
+    for each in page.css(css):
+        with contextlib.suppress(ValueError):
+            wanted.append(
+                page.follow(each, meta={"a": [1]}, priority=3, cb_kwargs={"k": 1}, headers={"X": "1"}).to_dict()
+            )
+    assert wanted
+    found = list(page.follow_all(css=css, meta={"a": [1]}, priority=3, cb_kwargs={"k": 1}, headers={"X": "1"}))
+    assert [each.to_dict() for each in found] == wanted
+    by_place = page.follow_all(
+        None, None, "GET", {"X": "1"}, None, None, {"a": [1]}, css=css, priority=3, cb_kwargs={"k": 1}
+    )
+    assert [each.to_dict() for each in by_place] == wanted
+    found[0].meta["a"] = found[0].headers["X"] = "changed"
+    assert all(each.meta["a"] == [1] and each.headers["X"] == b"1" for each in found[1:])
+
+
+def test_follow_all_tells_of_a_bad_selector():
+    page = HtmlResponse("http://example.com", body=LINKS, encoding="utf-8")
+    with pytest.raises(ValueError, match="svg"):
+        page.follow_all(css="svg|a")
+    with pytest.raises(SyntaxError, match="Expected"):
+        page.follow_all(css="a[")

@@ -3,11 +3,12 @@
 import inspect
 import re
 
+import msgspec
 import pytest
 
 import worklist
 from worklist import WorkerProcess, settings
-from worklist.adapters import ADAPTERS
+from worklist.adapters import ADAPTERS, BrokerUrl, ResultsUrl
 from worklist.app import Worklist
 from worklist.core import errors, events, ports
 from worklist.core.job import MOVES, JobState
@@ -171,8 +172,13 @@ def test_capabilities_table():
         first.setdefault(adapter, scheme)
     documented = {bare(row[0]): [bare(cell) for cell in row[1:-1]] for row in rows(reference("brokers.md"))}
     columns = documented["capability"]
-    assert sorted(columns) == sorted(f"{scheme}://" for scheme in first.values())
     of_column = {f"{scheme}://": adapter.capabilities for adapter, scheme in first.items()}
+    for store in ("sqlite", "postgresql", "redis"):
+        place = BrokerUrl("amqp://h")
+        place.keep_results_in(ResultsUrl(f"{store}:///1"))
+        told = of_column.setdefault("amqp:// + ledger", place.capabilities)
+        assert msgspec.structs.replace(place.capabilities, transaction=False) == told
+    assert sorted(columns) == sorted(of_column)
     for field in ports.Capabilities.__struct_fields__:
         told = ["yes" if getattr(of_column[column], field) else "no" for column in columns]
         assert documented[field] == told, f"| `{field}` | {' | '.join(told)} | ..."

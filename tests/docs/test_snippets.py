@@ -93,6 +93,7 @@ CHECKS = {
     "supervisorctl": _anything,
     "docker": _anything,
     "kubectl": _anything,
+    "playwright": _anything,
 }
 
 

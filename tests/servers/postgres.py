@@ -78,11 +78,13 @@ class Server:
         self._programs = programs
         self._folder = Path(tempfile.mkdtemp(prefix="worklist-postgres-"))
         self._as: dict[str, Any] = {}
+        self.user, self.group = os.geteuid(), os.getegid()
         if os.geteuid() == 0:
             known = {entry.pw_name: entry for entry in pwd.getpwall()}
             who = known.get("postgres") or known["nobody"]
             os.chown(self._folder, who.pw_uid, who.pw_gid)
             self._as = {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []}
+            self.user, self.group = who.pw_uid, who.pw_gid
         self._data = self._folder / "data"
         initdb = [programs / "initdb", "-D", self._data, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale"]
         self._settings = {"max_connections": "100", "unix_socket_directories": str(self._folder), **settings}
@@ -114,6 +116,10 @@ class Server:
                 time.sleep(0.02)
             time.sleep(0.1)  # what a kill left of its memory is still in use
         raise RuntimeError("the PostgreSQL server of the tests does not start")
+
+    @property
+    def runs(self) -> bool:
+        return self.process.poll() is None
 
     def kill(self) -> None:
         """Kill the server and all its processes at once."""

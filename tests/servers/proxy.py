@@ -17,7 +17,7 @@ class Proxy:
         """How many were passed on, both ways together."""
         self.connections = 0
         """How many were made."""
-        self._frozen = False
+        self._frozen = self._away = False
         self._ended = False
         self._peers: dict[socket.socket, socket.socket] = {}
         self._selector = selectors.DefaultSelector()
@@ -31,6 +31,15 @@ class Proxy:
         with self._lock:
             for end in [*self._peers]:
                 self._drop(end)
+
+    def away(self) -> None:
+        """Close every connection, and each new one at once, as if there were no server."""
+        self._away = True
+        self.cut()
+
+    def back(self) -> None:
+        """Take connections again."""
+        self._away = False
 
     def freeze(self) -> None:
         """Swallow every byte from now on, of the connections that there are and of new ones: they are half-open."""
@@ -58,6 +67,9 @@ class Proxy:
         with contextlib.suppress(OSError):
             client, _ = self._listener.accept()
             self.connections += 1
+            if self._away:
+                client.close()
+                return
             try:
                 server = socket.create_connection(self._target, timeout=5)
             except OSError:

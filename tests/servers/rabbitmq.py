@@ -104,6 +104,10 @@ class Node:
         )
         return done.stdout
 
+    @property
+    def runs(self) -> bool:
+        return self.process.poll() is None
+
     def kill(self) -> None:
         """Kill it at once, with the processes that it has started."""
         os.killpg(self.process.pid, signal.SIGKILL)
@@ -182,9 +186,9 @@ def own_node(settings: str = "", advanced: str = "") -> Node:
     return Node(settings, advanced)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def rabbitmq_node() -> Iterator[Node]:
-    """Give a node of the module's own."""
+    """Give a node of the tests' own."""
     node = own_node()
     yield node
     node.close()

@@ -21,6 +21,10 @@ needs_redis = pytest.mark.skipif(
 )
 
 
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0")
+"""What it has answered is on disk, and the file tells all that ever was written."""
+
+
 class Server:
     """One server with a folder of its own. Durable: what it has answered is on disk."""
 
@@ -61,11 +65,21 @@ class Server:
         finally:
             client.close()
 
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def kill(self) -> None:
         """End it at once, as a power cut would."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def stop(self) -> None:
+        """Stop it in good order."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(30)
 
     def close(self) -> None:
         """End it and leave nothing behind."""
@@ -93,9 +107,9 @@ class Sentinel(Server):
         wait_for(self.port)
 
 
-def make_cluster(servers: int) -> list[Server]:
+def make_cluster(servers: int, *options: str) -> list[Server]:
     """Return servers that form a cluster."""
-    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
+    options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", *options)
     made: list[Server] = []
     try:
         while len(made) < servers:

@@ -113,6 +113,7 @@ def test_a_replica(make_server: Callable[..., Server]) -> None:
 def test_servers_of_another_kind_than_the_url_says(make_server: Callable[..., Server]) -> None:
     server = make_server()
     assert "is no cluster; expected redis://" in str(refusal(f"redis+cluster://127.0.0.1:{server.port}"))
+    assert "is no sentinel; expected redis://" in str(refusal(f"redis+sentinel://127.0.0.1:{server.port}"))
     of_cluster = make_server("--cluster-enabled", "yes", port=free_port(below=55_000))
     assert "one of a cluster; expected redis+cluster://" in str(refusal(of_cluster.url))
     sentinel = Sentinel(server.port)

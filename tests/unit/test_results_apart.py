@@ -78,6 +78,30 @@ def test_a_task_that_asks_for_what_rabbitmq_cannot_do_is_refused_when_it_is_decl
         Worklist("amqp://h").task(**options)(print_it)
 
 
+@pytest.mark.parametrize("results", ["mongodb://h/db", "rpc", "memory://"])
+def test_a_place_for_results_that_is_no_broker_of_others_is_no_ledger(results: str) -> None:
+    app = Worklist("amqp://h", results=results)
+    with pytest.raises(
+        ConfigError, match="'keyed': .* cannot do key, .*; use a SQL or Redis URL.* on RabbitMQ as results="
+    ):
+        app.task(name="keyed", key=True)(print_it)
+    with pytest.raises(ConfigError, match="cannot do schedule, .*; use a SQL or Redis URL.* on RabbitMQ as results="):
+        app.task(every="1h")(print_it)
+
+
+@pytest.mark.parametrize("results", ["postgresql://h/db", "redis://h", "sqlite:///r.db"])
+@pytest.mark.parametrize(
+    "options",
+    [{"key": True}, {"lane": "l"}, {"rate": "1/s"}, {"concurrency": 1}, {"every": "1h"}],
+    ids=lambda options: next(iter(options)),
+)
+def test_with_a_ledger_such_tasks_are_declared(results: str, options: dict[str, Any]) -> None:
+    app = Worklist("amqp://h", results=results)
+    app.task(**options)(print_it)
+    assert app.capabilities.transaction == results.startswith("postgresql")
+    assert not app.capabilities.complete
+
+
 def test_workflows_and_lists_are_refused() -> None:
     app = Worklist("amqp://127.0.0.1:1?timeout=1")
     task = app.task(print_it)

@@ -7,7 +7,7 @@ import click
 from ..app import Worklist, stop_on_signals
 from ..core.beat import Beat
 from ..supervisor import obey_parent
-from .load import load_app, refuse_private
+from .load import load_app, refuse_unusable
 from .narrator import Narrator
 from .parent import told_to_parent
 from .worker_command import chosen_path, show_log
@@ -33,7 +33,7 @@ def beat(path: str | None, app_path: str | None, quiet: bool, supervised: bool, 
 
 def _made(path: str) -> tuple[Worklist, Beat]:
     app = load_app(path)
-    refuse_private(app)
+    refuse_unusable(app)
     return app, app.make_beat()
 
 

@@ -37,39 +37,53 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
 @click.option(
     "-o", "--output", multiple=True, metavar="FILE", help="Where items go: .jsonl .json .csv .xml ..., a URL."
 )
+@click.option("-O", "overwrite", multiple=True, metavar="FILE", help="The same, and begin the file anew.")
 @click.option("-a", "arguments", multiple=True, metavar="KEY=VALUE", help="An argument of the spider.")
 @click.option("-s", "settings", multiple=True, metavar="NAME=VALUE", help="A setting, such as DOWNLOAD_DELAY=0.5.")
-@click.option("--job", metavar="NAME", help="Keep the crawl in .worklist/NAME.db, to go on with it at any time.")
+@click.option("--job", metavar="NAME", help="Keep the crawl in .worklist/NAME.db, to go on with it; its name in --url.")
 @click.option("--url", metavar="URL", help="Keep the crawl in this broker; several machines may share it.")
 @click.option("--restart", is_flag=True, help="Begin anew where the crawl of this name has ended.")
-@click.option("--loglevel", type=click.Choice(_LEVELS, case_sensitive=False), default="info", show_default=True)
+@click.option("--join", is_flag=True, help="Help with the crawl of this name that another process began.")
+@click.option(
+    "--loglevel", type=click.Choice(_LEVELS, case_sensitive=False), help="What is logged.  [default: as LOG_LEVEL]"
+)
 def crawl(
     file: str,
     name: str | None,
     output: tuple[str, ...],
+    overwrite: tuple[str, ...],
     arguments: tuple[str, ...],
     settings: tuple[str, ...],
     job: str | None,
     url: str | None,
     restart: bool,
-    loglevel: str,
+    join: bool,
+    loglevel: str | None,
 ) -> int:
     """Run the spider of a file: worklist crawl quotes.py -o quotes.jsonl.
 
     With --job or --url a crawl that ended early, by Ctrl-C or by a kill, goes on where it was when it is started again.
     """
     crawling = _crawler_module()
-    if job is not None and url is not None:
-        raise click.UsageError("--job and --url were both given; expected one of them")
+    if join and (restart or not (job or url)):
+        raise click.UsageError("--join helps with a crawl under way; expected its --job or --url, and no --restart")
     spider = spider_of(file, name)
     own: dict[str, Any] = {}
-    known = crawling.TABLE
+    known = {**crawling.TABLE, **crawling.WITHOUT_EFFECT}
     for key, value in _pairs(settings, "-s", "DOWNLOAD_DELAY=0.5"):
         if near := did_you_mean(key, known) if key not in known else "":
             raise click.UsageError(f"there is no setting {key!r}{near}")
         own[key] = _value(value)
-    crawler = crawling.make_crawler(spider, url=url, job=job, settings=own, output=list(output), restart=restart)
-    with _logging(loglevel):
+    if overwrite:
+        own["FEEDS"] = {**own.get("FEEDS", {}), **{name: {"overwrite": True} for name in overwrite}}
+    crawler = crawling.make_crawler(
+        spider, url=url, job=job, settings=own, output=list(output), restart=restart, join=join
+    )
+    spider.update_settings(crawler.settings)
+    level, file_of_log = loglevel or str(crawler.settings.get("LOG_LEVEL")), crawler.settings.get("LOG_FILE")
+    if level.lower() not in _LEVELS:
+        raise ConfigError(f"LOG_LEVEL is {level!r}; expected {', '.join(_LEVELS).upper()}")
+    with _logging(level, file_of_log):
         return asyncio.run(_run(crawler, dict(_pairs(arguments, "-a", "tag=books"))))
 
 
@@ -129,14 +143,17 @@ def _value(text: str) -> Any:
 
 
 @contextlib.contextmanager
-def _logging(level: str) -> Iterator[None]:
-    """Show what the crawl logs, above the progress line where there is one."""
+def _logging(level: str, file: str | None) -> Iterator[None]:
+    """Show what the crawl logs, above the progress line where there is one, or write it to a file."""
     screen = console(stderr=True)
     handler: logging.Handler
-    if screen.is_terminal:
+    if file is None and screen.is_terminal:
         handler = RichHandler(console=screen, show_path=False, rich_tracebacks=False, markup=False)
     else:
-        handler = logging.StreamHandler(sys.stderr)
+        try:
+            handler = logging.FileHandler(file, encoding="utf-8") if file else logging.StreamHandler(sys.stderr)
+        except OSError as error:
+            raise ConfigError(f"LOG_FILE is {file!r}, which cannot be written: {error}") from None
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
     root = logging.getLogger()
     before = root.level
@@ -146,6 +163,7 @@ def _logging(level: str) -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
+        handler.close()
         root.setLevel(before)
 
 
@@ -179,7 +197,7 @@ async def _run(crawler: Any, arguments: dict[str, str]) -> int:
 def _went_wrong(stats: dict[str, Any]) -> bool:
     raised = stats.get("spider_exceptions/count", 0) + stats.get("item_error_count", 0)
     nothing = stats.get("crawl/failed_count", 0) and not stats.get("response_received_count", 0)
-    return bool(raised or nothing)
+    return bool(raised or nothing or stats.get("finish_reason") in {"browser_missing", "feed_failed"})
 
 
 async def _watch(crawler: Any) -> None:

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import click
 
 from ..app import Worklist
-from ..core.errors import AppImportError, ConfigError, WorklistError, did_you_mean
+from ..core.errors import AppImportError, BrokerUnavailable, ConfigError, WorklistError, did_you_mean
 
 EXPECTED = "expected MODULE:APP, such as tasks:app for the variable app in tasks.py"
 
@@ -67,6 +67,13 @@ def refuse_private(app: Worklist) -> None:
             f"the jobs of {app.place.shown} live in the process that puts them, where no other can see them; "
             "use app.work() there, or a URL such as sqlite:///worklist.db"
         )
+
+
+def refuse_unusable(app: Worklist) -> None:
+    """Raise WorklistError where a worker or a beat cannot use the place of the jobs, and to try again will not help."""
+    refuse_private(app)
+    with contextlib.suppress(BrokerUnavailable):
+        app.store.now()
 
 
 def configured_path() -> str | None:
@@ -130,7 +137,10 @@ def load_script(name: str, file: str) -> None:
 
 def _refuse_missing(name: str, missing: str) -> NoReturn:
     if name.endswith(".py"):
-        raise AppImportError(f"{name!r} is the name of a file; {EXPECTED}")
+        raise AppImportError(
+            f"{name!r} is the name of a file; {EXPECTED}; a spider is crawled, on any number of machines, "
+            f"by worklist crawl {name} --url URL"
+        )
     parent, _, _ = missing.rpartition(".")
     folder = Path(*parent.split(".")) if parent else Path()
     beside = [entry.stem for entry in folder.iterdir() if _is_module(entry)] if folder.is_dir() else []

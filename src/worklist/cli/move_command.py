@@ -39,8 +39,8 @@ def _refuse(source: BrokerUrl, target: BrokerUrl) -> None:
         raise ConfigError(f"--from and --to are both {source.shown}; expected two places")
     if source.file is not None and not source.file.exists():
         raise WorklistError(f"there is no file {source.file} here, so there is nothing to move")
-    if not source.capabilities.inspect:
-        raise ConfigError(f"the jobs of {source.shown} cannot be listed; let its workers end them")
+    if not (source.capabilities.inspect and source.capabilities.complete):
+        raise ConfigError(f"not all jobs of {source.shown} can be listed; let its workers end them")
 
 
 def _in_words(moved: Moved, source: BrokerUrl, target: BrokerUrl) -> list[str]:

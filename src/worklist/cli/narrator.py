@@ -25,6 +25,8 @@ from .render import console, one_line, spelt_seconds, visible
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 _PLACE = re.compile(r'File "([^"]+)", line (\d+)')
 LONGEST_MESSAGE = 300
+SAID_SECONDS = 60.0
+"""Trouble of one kind is told once in this time, however often it is tried again."""
 
 
 class Narrator:
@@ -35,6 +37,7 @@ class Narrator:
         self._coloured = console(stderr=True).color_system is not None
         self._lock = threading.Lock()
         self._unknown: set[str] = set()
+        self._troubles: dict[str, float] = {}
 
     def say(self, label: str, text: str, colour: str = "yellow") -> None:
         """Print one line."""
@@ -76,7 +79,11 @@ class Narrator:
         self.say("lost", f"{_about(event)}: its lease had lapsed, and another worker may run it now", "yellow")
 
     def _trouble(self, event: BrokerTrouble) -> None:
-        self.say("trouble", f"{event.error}; trying again in {spelt_seconds(event.delay)}", "red")
+        now = time.monotonic()
+        self._troubles = {error: told for error, told in self._troubles.items() if now - told < SAID_SECONDS}
+        if event.error not in self._troubles:
+            self._troubles[event.error] = now
+            self.say("trouble", f"{event.error}; trying again until it goes well", "red")
 
     def _snoozed(self, event: JobSnoozed, app: Worklist) -> None:
         """Say, once for each name, that jobs of a task which nobody registered are waiting."""

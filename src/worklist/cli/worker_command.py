@@ -24,7 +24,7 @@ from ..core.worker import Worker, kind_of
 from ..detached import Assignment, Post, take_post
 from ..supervisor import CANNOT_START, RECYCLED, obey_parent
 from .job_commands import count_of
-from .load import EXPECTED, configured_path, load_app, load_script, refuse_private
+from .load import EXPECTED, configured_path, load_app, load_script, refuse_private, refuse_unusable
 from .narrator import Narrator
 from .parent import Crew, supervise, told_to_parent
 from .render import say_error, spelt_seconds
@@ -163,7 +163,7 @@ def as_arguments(options: dict[str, Any]) -> list[str]:
 
 def _made(path: str, options: dict[str, Any]) -> tuple[Worklist, Worker]:
     app = load_app(path)
-    refuse_private(app)
+    refuse_unusable(app)
     others = {name: value for name, value in options.items() if name != "no_beat"}
     return app, app.make_worker(**others, beat=not options["no_beat"])
 

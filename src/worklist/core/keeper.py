@@ -15,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from .errors import BrokerError
+from .errors import BrokerError, BrokerUnavailable
 from .events import EventBus, LeaseLost, log
 from .execution import Execution
 from .job import Progress
@@ -83,14 +83,19 @@ class Keeper:
         self.on_too_large: Callable[[], None] = lambda: None
 
     def run(self) -> None:
-        """Go round about once a second until `stop`. Blocks. Of trouble with the broker the beginning is told."""
+        """Go round about once a second until `stop`. Blocks.
+
+        Of trouble with the broker the beginning is told; where no lease is at stake, that it is away is for the worker
+        to tell.
+        """
         trouble = False
         while not self._ended.wait(min(KEEPER_SECONDS, self._options.lease / 6)):
             try:
                 self._go_round(time.monotonic())
                 trouble = False
             except BrokerError as error:
-                log.log(logging.DEBUG if trouble else logging.WARNING, "could not renew leases: %s", error)
+                told = trouble or (isinstance(error, BrokerUnavailable) and not self._in_flight)
+                log.log(logging.DEBUG if told else logging.WARNING, "could not renew leases: %s", error)
                 trouble = True
             if self._options.max_memory is not None and resident_memory() > self._options.max_memory:
                 self.on_too_large()

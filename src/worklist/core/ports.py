@@ -36,6 +36,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     group: bool = True
     """Groups, followers, and jobs that wait for others."""
     schedule: bool = True
+    complete: bool = True
+    """Lists, counts and changes know every job; else those with a record, and messages are only counted."""
     transaction: bool = False
     """Jobs can be put in a transaction of the caller's own, on a connection of the same database."""
 
@@ -341,7 +343,8 @@ class ResultStore(Protocol):
     def keep(self, records: Sequence[JobRecord], seconds: float) -> None:
         """Keep the records of jobs that have ended in another broker, which keeps none, for so long.
 
-        A record takes the place of one that is there, unless that is of a later attempt.
+        A record takes the place of one that is there, unless that is of a later attempt or of a job that succeeded:
+        a job that came twice there has one result, the first.
         """
 
     def prune(self, limit: int) -> int:

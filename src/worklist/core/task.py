@@ -360,7 +360,7 @@ class Call(Generic[P, R]):
             )
         can = self._task.client.capabilities
         if place is not None and not can.group and (place.group or place.after):
-            raise ConfigError(f"{self._task.name}() as part of a workflow or a group: {_cannot('group', can)}")
+            raise ConfigError(f"{self._task.name}() as part of a workflow or a group: {cannot('group', can)}")
         takes = place is not None and place.takes
         signature = self._task.signature.rest if takes else self._task.signature
         data = signature.encode(args, kwargs)
@@ -560,11 +560,12 @@ def _refuse_unsupported(options: TaskOptions, who: str, can: Capabilities) -> No
     }
     for name, wanted in asked.items():
         if wanted and not getattr(can, name):
-            raise ConfigError(f"{who}: {_cannot(name, can)}")
+            raise ConfigError(f"{who}: {cannot(name, can)}")
 
 
-def _cannot(what: str, can: Capabilities) -> str:
+def cannot(what: str, can: Capabilities) -> str:
     """Return what to say of something that a broker cannot do."""
-    able = ", ".join(name for name in can.__struct_fields__ if getattr(can, name) and name != "durable")
+    hidden = ("durable", "complete")
+    able = ", ".join(name for name in can.__struct_fields__ if getattr(can, name) and name not in hidden)
     urls = "a postgresql:// URL" if what == "transaction" else "a SQL or Redis URL"
-    return f"this broker cannot do {what}, only {able}; use {urls} for it"
+    return f"this broker cannot do {what}, only {able}; use {urls} for it, on RabbitMQ as results="

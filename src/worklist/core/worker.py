@@ -101,7 +101,6 @@ class Worker:
         self._events = events
         self.id = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(3).hex()}"
         self.processed = 0
-        self._slots = sum(executor.slots for executor in executors.values())
         self._inbox: queue.SimpleQueue[Execution | None] = queue.SimpleQueue()
         self._in_flight: set[Execution] = set()
         self._unsettled: list[Settlement] = []
@@ -120,6 +119,8 @@ class Worker:
         self._recycle = False
         self._started = time.time()
         self._turn_of_queue = 0
+        self.on_settled: Callable[[Sequence[Settlement]], object] = lambda settlements: None
+        """Called by the pump with what has been written down."""
 
     # -- from outside ---------------------------------------------------------------------------------------
 
@@ -129,6 +130,14 @@ class Worker:
         if now:
             self._hurry.set()
         self._inbox.put(None)
+
+    def look(self) -> None:
+        """Look whether there is room for more: an executor has more slots than before."""
+        self._inbox.put(None)
+
+    @property
+    def _slots(self) -> int:
+        return sum(executor.slots for executor in self._executors.values())
 
     def run(self) -> WorkerReport:
         """Serve until it is over. Blocks."""
@@ -182,6 +191,7 @@ class Worker:
                     self._lease(settlements, room)
             else:
                 self._broker.settle(settlements)
+                self.on_settled(settlements)
         except BrokerUnavailable as error:
             self._unsettled = settlements + self._unsettled
             self._wait_out(error)
@@ -199,6 +209,7 @@ class Worker:
         else:
             leases = self._broker.exchange(settlements, self.id, queues, room, seconds)
         self._work_expected = len(leases) >= room
+        self.on_settled(settlements)
         self._dispatch(leases)
 
     def _dispatch(self, leases: Sequence[Lease]) -> None:
@@ -222,7 +233,8 @@ class Worker:
         One of them may have killed its worker; the others were only leased ahead by it. Held ahead again, they would
         count as having died with this worker, too.
         """
-        under_way = sum(kind_of(execution.task) == kind for execution in self._in_flight if execution.task is not None)
+        known = [execution.task for execution in list(self._in_flight) if execution.task is not None]
+        under_way = sum(kind_of(task) == kind for task in known)
         free = max(0, self._executors[kind].slots - (under_way - len(executions)))
         self._hand_back(executions[free:])
         return executions[:free]
@@ -400,6 +412,8 @@ class Worker:
 
     def _wait_out(self, error: BrokerUnavailable) -> None:
         """Wait a little longer each time the broker fails; what has ended is kept and settled later."""
+        if not (self._trouble or self._events.wanted(BrokerTrouble)):
+            log.warning("%s; trying again until it goes well", error)
         shortest, longest = TROUBLE_SECONDS
         self._trouble = min(longest, max(shortest, self._trouble * 2))
         self._events.emit(BrokerTrouble(str(error), self._trouble))
@@ -460,6 +474,7 @@ class Worker:
         log.error("%d outcomes could not be written down; their jobs will be run again", len(self._unsettled))
 
     def _end(self, helpers: Sequence[threading.Thread]) -> None:
+        failed = sys.exception() is not None  # then why is told already
         self._stopping.set()
         self._watch_requests.put(False)
         for executor in self._executors.values():
@@ -473,7 +488,8 @@ class Worker:
         try:
             self._broker.goodbye(self.id)
         except BrokerError as error:
-            log.warning("could not sign off: %s", error)
+            if not failed:
+                log.warning("could not sign off: %s", error)
         self._events.emit(WorkerStopped(self.id, self.processed))
 
     def _wake(self) -> None:

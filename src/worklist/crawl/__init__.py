@@ -11,6 +11,7 @@ from .exceptions import CloseSpider, DontCloseSpider, DropItem, IgnoreRequest, N
 from .items import Field, Item, ItemAdapter
 from .links import Link, LinkExtractor
 from .loader import ItemLoader
+from .rendering import PageMethod
 from .request import FormRequest, JsonRequest, Request
 from .response import HtmlResponse, JsonResponse, Response, TextResponse, XmlResponse
 from .settings import Settings
@@ -20,6 +21,6 @@ from .spiders import CrawlSpider, CSVFeedSpider, Rule, SitemapSpider, XMLFeedSpi
 __all__ = [
     "CSVFeedSpider", "CloseSpider", "CrawlSpider", "Crawler", "DontCloseSpider", "DropItem", "Field", "FormRequest",
     "HtmlResponse", "IgnoreRequest", "Item", "ItemAdapter", "ItemLoader", "JsonRequest", "JsonResponse", "Link",
-    "LinkExtractor", "NotConfigured", "Request", "Response", "Rule", "Selector", "SelectorList", "Settings",
-    "SitemapSpider", "Spider", "TextResponse", "XMLFeedSpider", "XmlResponse", "crawl", "run_crawl",
+    "LinkExtractor", "NotConfigured", "PageMethod", "Request", "Response", "Rule", "Selector", "SelectorList",
+    "Settings", "SitemapSpider", "Spider", "TextResponse", "XMLFeedSpider", "XmlResponse", "crawl", "run_crawl",
 ]  # fmt: skip

@@ -37,7 +37,9 @@ def _without_spider(method: Step, spider: Any, arguments: int) -> Step:
     taken = len(inspect.signature(method).parameters)
     if taken <= arguments:
         return method
-    return lambda *given: method(*given, spider)
+    if arguments == 1:
+        return lambda one: method(one, spider)
+    return lambda one, two: method(one, two, spider)
 
 
 class DownloaderChain:

@@ -7,6 +7,7 @@ import datetime as dt
 import logging
 import re
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,17 @@ from ..core.job import GroupId, new_group_id
 from .engine import Engine
 from .fingerprint import fingerprint
 from .frontier import Frontier
-from .settings import TABLE, Settings
+from .presence import present
+from .settings import TABLE, WITHOUT_EFFECT, Settings
 from .signals import SignalManager
 from .spider import Spider
 from .stats import StatsCollector
 
 logger = logging.getLogger("worklist.crawl")
-__all__ = ["TABLE", "Crawler", "crawl", "make_crawler", "run_crawl"]
+__all__ = ["TABLE", "WITHOUT_EFFECT", "Crawler", "crawl", "make_crawler", "run_crawl"]
 JOB_FOLDER = ".worklist"
-LEASE_OF_A_JOB, LEASE = 2.0, 15.0
-"""Seconds after which the pages of a process that was killed are due again: in a file of one's own, and elsewhere."""
+LEASE = 15.0
+"""Seconds after which the pages of a process that was killed are due again, where others are at work on the crawl."""
 
 
 class Fingerprinter:
@@ -40,6 +42,7 @@ class Crawler:
     """One crawl of one spider. `url` says where its requests wait; `job` names it, so that it can be gone on with.
 
     `restart`: where the crawl of this name has ended, a new one begins. Without it nothing is left to do then.
+    `join`: help with what another process began, without running the spider's start.
     """
 
     def __init__(
@@ -50,7 +53,10 @@ class Crawler:
         url: str | None = None,
         job: str | None = None,
         restart: bool = False,
+        join: bool = False,
     ) -> None:
+        if join and (restart or not (url or job)):
+            raise ConfigError("join helps with a crawl under way; expected its job or url, and no restart")
         if url is not None and job is not None and url.startswith("memory:"):
             raise ConfigError(f"job is {job!r}, but what lies in memory cannot be gone on with; leave out the url")
         self.spidercls = spidercls
@@ -61,10 +67,13 @@ class Crawler:
         self.url = url or (job_url(job) if job else "memory://")
         self.job = job
         self.restart = restart
+        self.join = join
         self.crawl_id: str | None = None
         """Which crawl this is, where it can be gone on with; None: it lies in memory."""
         self.resumed = False
         """Whether it goes on with what a process before it began."""
+        self.over = False
+        """Whether it had ended before this process began, so that nothing is left to do."""
         self.spider: Any = None
         self.engine: Any = None
         self.on_progress: Callable[[Crawler], None] | None = None
@@ -79,12 +88,11 @@ class Crawler:
         self.spidercls.update_settings(self.settings)
         self.settings.warn_unknown()
         self.spider = self.spidercls.from_crawler(self, *args, **kwargs)
-        with Worklist(self.url) as app:
+        with Worklist(self.url) as app, self._present(app):
             app.environment.log_level = None
             group = self._group(app)
-            lease = LEASE_OF_A_JOB if self.job else LEASE
-            queue = f"crawl-{self._name()}" if self.crawl_id else "crawl"
-            self.engine = Engine(self, app, Frontier(self.settings, self.spider, group, queue), lease)
+            queue = self._queue() if self.crawl_id else "crawl"
+            self.engine = Engine(self, app, Frontier(self.settings, self.spider, group, queue), LEASE)
             self.app = app
             begun = dt.datetime.now(dt.UTC)
             self.stats.set_value("start_time", begun)
@@ -96,6 +104,16 @@ class Crawler:
                 self.stats.set_value("finish_time", ended)
                 self.stats.set_value("elapsed_time_seconds", (ended - begun).total_seconds())
         return self
+
+    def _present(self, app: Worklist) -> AbstractContextManager[None]:
+        """Return what is entered while it runs. Where no other process crawls, what such held is due again at once."""
+        store: Any = app.store
+        if not hasattr(store, "let_lapse"):  # no file, so others may be on other machines
+            return nullcontext()
+        return present(store.path.with_suffix(".lock"), lambda: store.let_lapse(self._queue()))
+
+    def _queue(self) -> str:
+        return f"crawl-{self._name()}"
 
     def _name(self) -> str:
         return re.sub(r"[^A-Za-z0-9_.\-]", "-", Path(self.job).stem if self.job else self.spider.name)[:100]
@@ -110,7 +128,12 @@ class Crawler:
             if following is None and (record.ended is None or not self.restart):
                 break
             number += 1
+        if self.join and (record is None or record.ended is not None):
+            raise ConfigError(
+                f"no crawl named {self._name()!r} is under way on {app.place.shown}; begin it first, without join"
+            )
         self.resumed = record is not None
+        self.over = record is not None and record.ended is not None
         self.crawl_id = f"gcrawl-{self._name()}-{number}"
         return self.crawl_id
 
@@ -134,13 +157,14 @@ def make_crawler(
     settings: Mapping[str, Any] | None = None,
     output: str | Path | list[str] | None = None,
     restart: bool = False,
+    join: bool = False,
 ) -> Crawler:
     """Return a crawler; `output` names files or tables for its items, whose endings say the format."""
     own = dict(settings or {})
     if output:
         names = output if isinstance(output, list) else [str(output)]
         own["FEEDS"] = {**{name: {} for name in names}, **own.get("FEEDS", {})}
-    return Crawler(spidercls, own, url=url, job=job, restart=restart)
+    return Crawler(spidercls, own, url=url, job=job, restart=restart, join=join)
 
 
 async def crawl(
@@ -151,15 +175,17 @@ async def crawl(
     settings: Mapping[str, Any] | None = None,
     output: str | Path | list[str] | None = None,
     restart: bool = False,
+    join: bool = False,
     **arguments: Any,
 ) -> Crawler:
     """Crawl, on this event loop, until nothing is left to do; return the crawler, whose `stats` tell how it went.
 
     In memory; with `job` in a file, so that it can be gone on with after any end; with `url` in any broker, where
-    several processes share it; a crawl that has ended begins anew with `restart` alone.
+    several processes share it; a crawl that has ended begins anew with `restart` alone. `join` helps with one that
+    another process began.
     `arguments` are the spider's.
     """
-    crawler = make_crawler(spidercls, url=url, job=job, settings=settings, output=output, restart=restart)
+    crawler = make_crawler(spidercls, url=url, job=job, settings=settings, output=output, restart=restart, join=join)
     return await crawler.crawl(**arguments)
 
 

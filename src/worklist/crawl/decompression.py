@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 from .exceptions import BodyTooLarge, DownloadError
@@ -53,8 +54,16 @@ def _inflate(body: bytes, window: int, most: int) -> bytes:
 
 
 def _brotli(body: bytes, most: int) -> bytes:
+    """Take the output in pieces: four hundred bytes of it may be a gigabyte."""
     machine = brotli.Decompressor()
-    return _pieces((machine.process(body[at : at + _PIECE]) for at in range(0, len(body), _PIECE)), most)
+
+    def pieces() -> Iterator[bytes]:
+        piece = machine.process(body, output_buffer_limit=_PIECE)
+        while piece:
+            yield piece
+            piece = b"" if machine.is_finished() else machine.process(b"", output_buffer_limit=_PIECE)
+
+    return _pieces(pieces(), most)
 
 
 def _zstd(body: bytes, most: int) -> bytes:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import yarl
 
-from .decompression import ACCEPTED, unpack
-from .exceptions import BodyTooLarge, DownloadError, DownloadTimeout, NotSupported
+from .bodies import as_download_error, check_announced, gathered, unpacked, written
+from .decompression import ACCEPTED
+from .exceptions import BodyTooLarge, DownloadTimeout, NotSupported
 from .fingerprint import is_canonical
 from .headers import Headers
 from .request import Request
@@ -40,24 +41,26 @@ class Downloader:
         self._connect = settings.getfloat("DNS_TIMEOUT", 60.0)
         self._per_host = settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN", 8)
         self._session: aiohttp.ClientSession | None = None
+        self._telling: aiohttp.ClientSession | None = None
+        self.leaves: Callable[[Request], Callable[[], None] | None] = lambda request: None
+        """Returns what is to be called when a request leaves, None for most."""
         self.bytes = 0
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self, told: Callable[[], None] | None) -> aiohttp.ClientSession:
+        """Return the session; there is one more, of the same connections, for requests that tell when they leave."""
         if self._session is None:
             verify: ssl.SSLContext | bool = True if self._verify else False  # noqa: SIM210
             connector = aiohttp.TCPConnector(
                 limit=0, use_dns_cache=self._dns_cache, ttl_dns_cache=300, ssl=verify, enable_cleanup_closed=False
             )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                timeout=aiohttp.ClientTimeout(total=None),
-                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-                max_field_size=1 << 16,
-                max_line_size=1 << 16,
-            )
-        return self._session
+            self._session = _session(connector)
+        if told is None:
+            return self._session
+        if self._telling is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_request_headers_sent.append(_tell)
+            self._telling = _session(self._session.connector, connector_owner=False, trace_configs=[trace])
+        return self._telling
 
     async def fetch(self, request: Request) -> Response:
         """Make one request. Raises DownloadError, of which DownloadTimeout and BodyTooLarge are kinds."""
@@ -72,7 +75,7 @@ class Downloader:
         except TimeoutError:
             raise DownloadTimeout(f"{request.url} took longer than {limit:g} s") from None
         except (aiohttp.ClientError, OSError, ValueError, asyncio.IncompleteReadError) as error:
-            raise DownloadError(f"{request.url}: {_plainly(error)}") from error
+            raise as_download_error(request.url, error) from error
         request.meta["download_latency"] = time.perf_counter() - begun
         return response
 
@@ -81,70 +84,46 @@ class Downloader:
         if self._unpack and b"Accept-Encoding" not in request.headers:
             headers.append(("Accept-Encoding", ACCEPTED))
         url = request.url.partition("#")[0]
-        async with self._open().request(
+        told = self.leaves(request)
+        async with self._open(told).request(
             request.method,
             yarl.URL(url, encoded=True) if is_canonical(url) else yarl.URL(url, encoded="%" in url),
             headers=headers,
             data=request.body or None,
             allow_redirects=False,
             proxy=meta.get("proxy"),
+            trace_request_ctx=told,
         ) as answer:
             known = Headers.from_raw(answer.raw_headers)
             most = int(meta.get("download_maxsize", self._most))
             said = answer.content_length
-            if most and said is not None and said > most:
-                answer.close()
-                raise BodyTooLarge(f"{request.url}: a body of {said:,} bytes, more than DOWNLOAD_MAXSIZE ({most:,})")
-            if path := meta.get("download_to"):
-                body = await self._to_file(answer, Path(path), most, request.url)
-            else:
-                body = await self._body(answer, said, most, request.url)
+            try:
+                check_announced(said, most, request.url)
+                body = await self._received(answer, said, most, meta, request.url)
+            except BodyTooLarge:
+                answer.close()  # what is still to come is not waited for
+                raise
             return self._response(request, answer, known, body, most)
 
-    async def _body(self, answer: aiohttp.ClientResponse, said: int | None, most: int, url: str) -> bytes:
+    async def _received(
+        self, answer: aiohttp.ClientResponse, said: int | None, most: int, meta: dict[str, Any], url: str
+    ) -> bytes:
+        """Return the body; nothing where it went to a file."""
+        if path := meta.get("download_to"):
+            self.bytes += await written(answer.content.iter_any(), Path(path), most, url)
+            return b""
         if said is not None and said <= _PIECE * 16:
             body = await answer.content.read(-1)
-            self.bytes += len(body)
-            return body
-        pieces: list[bytes] = []
-        size = 0
-        async for piece in answer.content.iter_any():
-            pieces.append(piece)
-            size += len(piece)
-            self._check(size, most, url, answer)
-        self.bytes += size
-        return b"".join(pieces)
-
-    async def _to_file(self, answer: aiohttp.ClientResponse, path: Path, most: int, url: str) -> bytes:
-        """Write the body to a file, which is there when it is complete."""
-        part = path.with_name(f"{path.name}.part-{os.getpid()}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        size = 0
-        try:
-            with part.open("wb") as file:
-                async for piece in answer.content.iter_any():
-                    file.write(piece)
-                    size += len(piece)
-                    self._check(size, most, url, answer)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-        self.bytes += size
-        return b""
-
-    @staticmethod
-    def _check(size: int, most: int, url: str, answer: aiohttp.ClientResponse) -> None:
-        if most and size > most:
-            answer.close()
-            raise BodyTooLarge(f"{url}: a body of more than DOWNLOAD_MAXSIZE ({most:,} bytes)")
+        else:
+            body = await gathered(answer.content.iter_any(), most, url)
+        self.bytes += len(body)
+        return body
 
     def _response(
         self, request: Request, answer: aiohttp.ClientResponse, headers: Headers, body: bytes, most: int
     ) -> Response:
-        packed = headers.get(b"Content-Encoding")
-        if packed and body and self._unpack:
-            body = unpack(body, packed.decode("latin-1"), most)
-            del headers[b"Content-Encoding"]
+        if self._unpack:
+            body = unpacked(headers, body, most, request.url)
         version = answer.version
         protocol = f"HTTP/{version.major}.{version.minor}" if version is not None else None
         return response_for(request, request.url, answer.status, headers, body, protocol=protocol)
@@ -152,11 +131,25 @@ class Downloader:
     async def close(self) -> None:
         """Give back the connections."""
         if self._session is not None:
-            session, self._session = self._session, None
-            with contextlib.suppress(Exception):
-                await session.close()
+            sessions, self._session, self._telling = (self._telling, self._session), None, None
+            for session in filter(None, sessions):
+                with contextlib.suppress(Exception):
+                    await session.close()
             await asyncio.sleep(0)
 
 
-def _plainly(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def _session(connector: aiohttp.BaseConnector | None, **more: Any) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(total=None),
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        max_field_size=1 << 16,
+        max_line_size=1 << 16,
+        **more,
+    )
+
+
+async def _tell(session: aiohttp.ClientSession, context: Any, parameters: Any) -> None:
+    context.trace_request_ctx()

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from itemadapter import ItemAdapter
 
 from ..app import Worklist
 from ..core.errors import GroupEnded
+from ..core.events import JobFailed
 from ..core.execution import current_job
 from ..core.job import Job
 from ..core.keeper import WorkerOptions
@@ -25,11 +28,12 @@ from ..core.outcome import Retry
 from ..core.worker import Worker
 from . import feeds, signals
 from .chain import DownloaderChain, SpiderChain, Step, components, steps
-from .downloader import Downloader
-from .exceptions import CloseSpider, DontCloseSpider, DropItem, Failure, IgnoreRequest
+from .clock import HostClock
+from .exceptions import BrowserMissing, CloseSpider, DontCloseSpider, DropItem, Failure, IgnoreRequest
 from .executor import LoopExecutor
 from .feeds import FeedError, Feeds
 from .frontier import TASK, Frontier, slot_of
+from .handlers import Handlers
 from .middlewares.spider import OffsiteMiddleware
 from .pipelines import ItemPipelines
 from .request import Request
@@ -54,7 +58,6 @@ class Engine:
         self.crawler = crawler
         self.spider = crawler.spider
         self.frontier = frontier
-        self.downloader = Downloader(crawler.settings)
         self.reason = "finished"
         self.latencies: dict[str, tuple[int, float]] = {}
         """By host: how many responses, and how many seconds they took together."""
@@ -63,7 +66,13 @@ class Engine:
         self._stats = crawler.stats
         self._signals = crawler.signals
         self._concurrency = max(1, crawler.settings.getint("CONCURRENT_REQUESTS", 16))
-        self._next_at: dict[str, float] = {}
+        self._clock = HostClock(lambda slot: self.frontier.rule(slot).delay)
+        self._least_delays: dict[str, float] = {}
+        self._feeds_fail_since: float | None = None
+        self._told: set[str] = set()
+        """Jobs whose failure was logged."""
+        self._shows_doubles = crawler.settings.getbool("DUPEFILTER_DEBUG")
+        self._large = crawler.settings.getint("DOWNLOAD_WARNSIZE")
         self._worker: Worker | None = None
         self._starting = True
         self._closing: asyncio.Event = asyncio.Event()
@@ -73,8 +82,11 @@ class Engine:
     def _assemble(self) -> None:
         crawler, spider = self.crawler, self.spider
         self.extensions = components(crawler, "EXTENSIONS")
-        self._chain = DownloaderChain(components(crawler, "DOWNLOADER_MIDDLEWARES"), spider, self.download_raw)
+        around = components(crawler, "DOWNLOADER_MIDDLEWARES")
+        self._chain = DownloaderChain(around, spider, self.download_raw)
         parts = components(crawler, "SPIDER_MIDDLEWARES")
+        self.downloader = Handlers(crawler, [*around, *parts])
+        self.downloader.leaves = self._leaves
         self._spider_chain = SpiderChain(parts, spider)
         self._offsite = [each for each in parts if isinstance(each, OffsiteMiddleware)]
         hooks = components(crawler, "SCHEDULER_MIDDLEWARES", based=False)
@@ -89,10 +101,16 @@ class Engine:
     async def run(self) -> str:
         """Crawl until nothing is left to do, or it is closed; return why it ended."""
         loop = asyncio.get_running_loop()
-        self._feeds = feeds.open(self.crawler)
+        self._feeds = None if self.crawler.over else feeds.open(self.crawler)
         await self._pipelines.open(self.spider)
         self._app.open_group(self.frontier.group)
-        executor = LoopExecutor(self._concurrency, loop, lambda lane: self.frontier.rule(lane).concurrency)
+        executor = LoopExecutor(
+            self._concurrency,
+            loop,
+            lambda lane: self.frontier.rule(lane).concurrency,
+            self._clock.let,
+            settles=self._app.capabilities.durable,
+        )
         options = WorkerOptions(
             queues=(self.frontier.queue,),
             lease=self._lease,
@@ -102,6 +120,9 @@ class Engine:
             self.fetch
         )
         self._worker = Worker(self._app.store, self._app.environment, {"async": executor}, options, self._app.events)
+        self._worker.on_settled = executor.settled
+        executor.on_room = self._worker.look
+        self._app.events.on(JobFailed, self._say_failed)
         await self._signals.send(signals.engine_started)
         await self._signals.send(signals.spider_opened, spider=self.spider)
         working = asyncio.ensure_future(asyncio.to_thread(self._worker.run))
@@ -179,7 +200,7 @@ class Engine:
     async def _start(self) -> None:
         """Put the requests that the spider begins with, unless they were all put before this process began."""
         group = await asyncio.to_thread(self._app.load_group, self.frontier.group)
-        if group is not None and group.open:
+        if group is not None and group.open and not self.crawler.join:
             await self._put_start()
             if not self._signals.wanted(signals.spider_idle):
                 await asyncio.to_thread(self._app.seal_group, self.frontier.group)
@@ -223,12 +244,12 @@ class Engine:
 
     async def fetch(self, request: dict[str, Any]) -> None:
         """Run the job of one request: download it, give it to its callback, keep its items, put its links."""
-        asked: Request | None = self.frontier.request(request)
+        asked = self.frontier.request(request)
         for step in self._on_dequeue:
-            asked = await _awaited(step(asked))
-            if asked is None:
+            kept = await _awaited(step(asked))
+            if kept is None:
                 return
-        assert asked is not None  # noqa: S101 - for mypy
+            asked = kept
         jobs = await self._visit(asked)
         if jobs:
             current_job().put_jobs(jobs)
@@ -238,6 +259,9 @@ class Engine:
             result = await self._chain.run(request)
         except Retry:
             raise
+        except BrowserMissing as error:
+            self._end_for(error)
+            raise Retry(0.0, reason=str(error)) from None
         except Exception as error:
             return await self._failed(request, error)
         if isinstance(result, Request):
@@ -253,6 +277,12 @@ class Engine:
         callback = self._method(request.callback) or self.spider.parse
         return await self._scrape(callback, result, result, request)
 
+    def _end_for(self, error: BrowserMissing) -> None:
+        """End the crawl for want of something that no page can do without; they all stay in the queue."""
+        if not self._closing.is_set():
+            logger.error("%s", error)
+        self.close_spider(reason="browser_missing")
+
     async def _failed(self, request: Request, error: Exception, response: Response | None = None) -> list[Job]:
         """Give an error to the request's errback; without one, note it. Raises what is to be kept as a failed job."""
         about = response or Response(request.url, request=request)
@@ -265,7 +295,15 @@ class Engine:
         self._stats.inc_value("crawl/failed_count")
         self._stats.inc_value(f"downloader/exception_type_count/{type(error).__name__}")
         logger.error("no response: %s", error if request.url in str(error) else f"{request.url}: {error}")
+        self._told.add(current_job().id)
         raise error
+
+    def _say_failed(self, event: JobFailed) -> None:
+        """Log what became of a job, where nobody has (the worker would, if nobody listened)."""
+        if event.id in self._told:
+            self._told.discard(event.id)
+        else:
+            logger.error("a request failed: %s: %s", event.error.type, event.error.message)
 
     def _method(self, name: Any) -> Any:
         if name is None or callable(name):
@@ -335,12 +373,15 @@ class Engine:
         jobs: list[Job] = []
         doubles = 0
         hooks = self._on_enqueue if admitted else self._hooks
+        told = self._signals.wanted(signals.request_scheduled) or self._signals.wanted(signals.request_dropped)
         for request in requests:
             if trust and self.frontier.is_known(request):
                 doubles += 1
+                self._dropped(request, told, double=True)
                 continue
             wanted = _through(hooks, request, response)
             if wanted is None:
+                self._dropped(request, told)
                 continue
             try:
                 job = self.frontier.job(wanted, start=start, trust=trust)
@@ -349,13 +390,23 @@ class Engine:
                 continue
             if job is None:
                 doubles += 1
+                self._dropped(wanted, told, double=True)
             else:
                 jobs.append(job)
+                if told:
+                    self._signals.send_catch_log(signals.request_scheduled, request=wanted, spider=self.spider)
         if doubles:
             self._stats.inc_value("dupefilter/filtered", doubles)
         if jobs:
             self._stats.inc_value("scheduler/enqueued", len(jobs))
         return jobs
+
+    def _dropped(self, request: Request, told: bool, *, double: bool = False) -> None:
+        """Tell those who want to hear of it that a request is not put."""
+        if double and self._shows_doubles:
+            logger.info("dropped, since it was put before: %s", request.url)
+        if told:
+            self._signals.send_catch_log(signals.request_dropped, request=request, spider=self.spider)
 
     def _not_put(self, request: Request, error: Exception) -> None:
         self._stats.inc_value("spider_exceptions/count")
@@ -373,17 +424,28 @@ class Engine:
             try:
                 self._feeds.add(kept, page)
             except FeedError as error:
-                self._stats.inc_value("feedexport/failed_count")
-                logger.warning("%s; the page is run again", error)
+                self._feed_failed(error)
                 raise Retry(_FEED_PAUSE, reason=str(error)) from None
+            self._feeds_fail_since = None
         self._stats.inc_value("item_scraped_count", len(kept))
         if self._signals.wanted(signals.item_scraped):
             for item in kept:
                 await self._signals.send(signals.item_scraped, item=item, response=response, spider=self.spider)
 
+    def _feed_failed(self, error: FeedError) -> None:
+        """Tell of a feed that cannot be written; after FEED_PATIENCE of it, end the crawl. Its pages stay queued."""
+        self._stats.inc_value("feedexport/failed_count")
+        now = time.monotonic()
+        since = self._feeds_fail_since = self._feeds_fail_since or now
+        if now - since < self.crawler.settings.getfloat("FEED_PATIENCE", 30.0):
+            logger.warning("%s; the page is run again", error)
+        elif not self._closing.is_set():
+            logger.error("%s; the crawl ends (FEED_PATIENCE), and the page stays in the queue", error)
+            self.close_spider(reason="feed_failed")
+
     async def _processed(self, item: Any, response: Response | None) -> list[Any]:
         where = response.url if response is not None else "start()"
-        if not ItemAdapter.is_item(item):
+        if type(item) is not dict and not ItemAdapter.is_item(item):
             self._stats.inc_value("spider_exceptions/count")
             logger.error(
                 "the callback for %s yielded %s; expected a request or an item: a dict, a dataclass, an Item",
@@ -424,7 +486,7 @@ class Engine:
     async def download_raw(self, request: Request) -> Response:
         """Make a request at once, without the middlewares, when the delay of its host is over."""
         slot = slot_of(request)
-        await self._wait_for_turn(slot)
+        waits = await self._clock.turn(slot)
         self._stats.inc_value("downloader/request_count")
         if self._signals.wanted(signals.request_reached_downloader):
             await self._signals.send(signals.request_reached_downloader, request=request, spider=self.spider)
@@ -433,6 +495,11 @@ class Engine:
         except Exception:
             self._stats.inc_value("downloader/exception_count")
             raise
+        finally:
+            if waits and self._clock.is_leaving(slot):  # of a handler that does not tell
+                self._clock.left(slot)
+            if self._signals.wanted(signals.request_left_downloader):
+                await self._signals.send(signals.request_left_downloader, request=request, spider=self.spider)
         self._count(slot, request, response)
         if self._signals.wanted(signals.response_downloaded):
             await self._signals.send(
@@ -444,21 +511,18 @@ class Engine:
         inc = self._stats.inc_value
         inc("downloader/response_count")
         inc(f"downloader/response_status_count/{response.status}")
-        inc("downloader/response_bytes", len(response.body))
+        size = len(response.body)
+        inc("downloader/response_bytes", size)
+        if size > self._large and (most := request.meta.get("download_warnsize", self._large)) and size > most:
+            logger.warning("%s: a body of %s bytes, more than DOWNLOAD_WARNSIZE (%s)", request.url, size, most)
         if slot in self.latencies or len(self.latencies) < _WORST_HOSTS:
             count, total = self.latencies.get(slot, (0, 0.0))
-            self.latencies[slot] = (count + 1, total + request.meta["download_latency"])
+            self.latencies[slot] = (count + 1, total + request.meta.get("download_latency", 0.0))
 
-    async def _wait_for_turn(self, slot: str) -> None:
-        """Wait until the delay of a host is over: jobs may have been leased a moment before they can run."""
-        delay = self.frontier.rule(slot).delay
-        if not delay:
-            return
-        now = time.monotonic()
-        at = max(now, self._next_at.get(slot, 0.0))
-        self._next_at[slot] = at + delay
-        if at > now:
-            await asyncio.sleep(at - now)
+    def _leaves(self, request: Request) -> Callable[[], None] | None:
+        """Return what is to be called when a request leaves, None where nothing is."""
+        slot = slot_of(request)
+        return functools.partial(self._clock.left, slot) if self._clock.is_leaving(slot) else None
 
     def failures(self) -> int:
         """Return how often the current request has failed before."""
@@ -467,13 +531,21 @@ class Engine:
     async def pause(self, slot: str, seconds: float) -> None:
         """Have no request of a host's lane leased for a while, by no process."""
         self._stats.inc_value("downloader/host_paused_count")
+        self._clock.pause(slot, seconds)
         await asyncio.to_thread(self._app.lane(slot).pause, seconds)
 
     async def slow_down(self, slot: str, delay: float) -> None:
-        """Ask a host once in `delay` seconds from now on, in every process, unless it is slower already."""
+        """Ask a host once in `delay` seconds at most from now on, in every process, unless it is slower already."""
+        self._least_delays[slot] = max(delay, self._least_delays.get(slot, 0.0))
         if delay > self.frontier.rule(slot).delay:
-            self.frontier.slow_down(slot, delay)
-            await asyncio.to_thread(self._app.lane(slot).set, rate=1.0 / delay, burst=1)
+            await self.set_delay(slot, delay)
+
+    async def set_delay(self, slot: str, delay: float) -> None:
+        """Ask a host once in `delay` seconds from now on, in every process, or as slowly as `slow_down` said."""
+        delay = max(delay, self._least_delays.get(slot, 0.0))
+        if delay != self.frontier.rule(slot).delay:
+            self.frontier.set_delay(slot, delay)
+            await asyncio.to_thread(self._app.lane(slot).set, rate=1.0 / delay if delay else None, burst=1)
 
 
 def _of_two(step: Step) -> Step:
@@ -494,6 +566,8 @@ def _several(result: Any) -> Any:
     """Return what a callback returned as something to iterate over."""
     if result is None:
         return ()
+    if isinstance(result, GeneratorType | AsyncGeneratorType | list):
+        return result
     if isinstance(result, Request | dict | str | bytes) or not (
         hasattr(result, "__iter__") or hasattr(result, "__aiter__")
     ):

@@ -43,14 +43,6 @@ class DontCloseSpider(WorklistError):
     """Raise it in a handler of `spider_idle` to keep the crawl alive."""
 
 
-class StopDownload(WorklistError):
-    """Raise it in a handler of `headers_received` to do without the body."""
-
-    def __init__(self, *, fail: bool = True) -> None:
-        super().__init__()
-        self.fail = fail
-
-
 class DownloadError(WorklistError):
     """The server could not be reached, or did not answer as HTTP has it."""
 
@@ -61,6 +53,14 @@ class DownloadTimeout(DownloadError, TimeoutError):
 
 class BodyTooLarge(DownloadError):
     """The body is larger than DOWNLOAD_MAXSIZE."""
+
+
+class CertificateRefused(DownloadError):
+    """The certificate of the server is not to be trusted."""
+
+
+class BrowserMissing(NotSupported):
+    """A page is to be rendered, but there is no browser; the crawl ends, and the page stays in the queue."""
 
 
 class Failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from . import signals
@@ -11,16 +12,16 @@ from .frontier import slot_of
 
 
 class CloseSpider:
-    """Ends the crawl by CLOSESPIDER_TIMEOUT, _ITEMCOUNT, _PAGECOUNT or _ERRORCOUNT."""
+    """Ends the crawl by CLOSESPIDER_TIMEOUT, _ITEMCOUNT, _PAGECOUNT, _ERRORCOUNT, _TIMEOUT_NO_ITEM or the like."""
 
     def __init__(self, crawler: Any) -> None:
         self._crawler = crawler
-        names = ("TIMEOUT", "ITEMCOUNT", "PAGECOUNT", "ERRORCOUNT")
+        names = ("TIMEOUT", "ITEMCOUNT", "PAGECOUNT", "ERRORCOUNT", "TIMEOUT_NO_ITEM", "PAGECOUNT_NO_ITEM")
         self._most = {name: crawler.settings.getfloat(f"CLOSESPIDER_{name}") for name in names}
         if not any(self._most.values()):
             raise NotConfigured("no CLOSESPIDER_* is set")
         self._counts = dict.fromkeys(names, 0)
-        self._timer: asyncio.TimerHandle | None = None
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         connect = crawler.signals.connect
         connect(self._item, signals.item_scraped)
         connect(self._page, signals.response_received)
@@ -43,20 +44,55 @@ class CloseSpider:
 
     def _item(self) -> None:
         self._count("ITEMCOUNT")
+        self._counts["PAGECOUNT_NO_ITEM"] = 0
+        self._start_timer("TIMEOUT_NO_ITEM")
 
     def _page(self) -> None:
         self._count("PAGECOUNT")
+        self._count("PAGECOUNT_NO_ITEM")
 
     def _error(self) -> None:
         self._count("ERRORCOUNT")
 
     def _opened(self) -> None:
-        if self._most["TIMEOUT"]:
-            self._timer = asyncio.get_running_loop().call_later(self._most["TIMEOUT"], self._end, "TIMEOUT")
+        self._start_timer("TIMEOUT")
+        self._start_timer("TIMEOUT_NO_ITEM")
+
+    def _start_timer(self, name: str) -> None:
+        if self._most[name]:
+            if name in self._timers:
+                self._timers[name].cancel()
+            self._timers[name] = asyncio.get_running_loop().call_later(self._most[name], self._end, name)
 
     def _closed(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
+
+
+class LogCount:
+    """Counts what is logged while the crawl runs, by level, as log_count/ERROR and the like."""
+
+    def __init__(self, crawler: Any) -> None:
+        stats = crawler.stats
+
+        class Counting(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                stats.inc_value(f"log_count/{record.levelname}")
+
+        self._handler = Counting()
+        crawler.signals.connect(self._opened, signals.spider_opened)
+        crawler.signals.connect(self._closed, signals.engine_stopped)
+
+    @classmethod
+    def from_crawler(cls, crawler: Any) -> LogCount:
+        """Make it."""
+        return cls(crawler)
+
+    def _opened(self) -> None:
+        logging.getLogger().addHandler(self._handler)
+
+    def _closed(self) -> None:
+        logging.getLogger().removeHandler(self._handler)
 
 
 class AutoThrottle:
@@ -93,4 +129,4 @@ class AutoThrottle:
             return
         self._delays[slot] = delay
         if abs(delay - before) > 0.05 * before:
-            await self._crawler.engine.slow_down(slot, delay)
+            await self._crawler.engine.set_delay(slot, delay)

@@ -66,6 +66,8 @@ class Frontier:
         self.seen = Seen()
         self._spider = spider
         self._delay = max(settings.getfloat("DOWNLOAD_DELAY"), float(getattr(spider, "download_delay", 0) or 0))
+        if settings.getbool("AUTOTHROTTLE_ENABLED"):
+            self._delay = max(self._delay, settings.getfloat("AUTOTHROTTLE_START_DELAY", 5.0))
         self._concurrency = max(1, settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN", 8))
         self._slots = settings.getdict("DOWNLOAD_SLOTS")
         self._rules: dict[str, HostRule] = {}
@@ -143,8 +145,8 @@ class Frontier:
         limits = LaneLimits(1.0 / delay if delay else None, 1, concurrency * ahead)
         return HostRule(delay, concurrency, Ties(lane=host, limits=limits, group=self.group))
 
-    def slow_down(self, host: str, delay: float) -> None:
-        """Note that a host is asked less often from now on."""
+    def set_delay(self, host: str, delay: float) -> None:
+        """Note how many seconds are between two requests to a host from now on."""
         rule = self.rule(host)
         self._rules[host] = rule._replace(delay=delay)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode, urljoin
 
+from .curl import from_curl
 from .fingerprint import safe
 from .headers import Headers
 
@@ -135,6 +136,35 @@ class Request:
         if self._cb_kwargs is None:
             self._cb_kwargs = {}
         return self._cb_kwargs
+
+    def for_url(self, url: str) -> Self:
+        """Return the same request for another URL, one that needs no escaping. Cheap: a page has many links."""
+        twin = self.__class__.__new__(self.__class__)
+        twin.url = url
+        twin.callback = self.callback
+        twin.errback = self.errback
+        twin.method = self.method
+        twin.encoding = self.encoding
+        headers, meta, cb_kwargs = self._headers, self._meta, self._cb_kwargs
+        twin._headers = None if headers is None else headers.copy()  # noqa: SLF001
+        twin._body = self._body  # noqa: SLF001
+        twin.cookies = self.cookies.copy()
+        twin._meta = None if meta is None else meta.copy()  # noqa: SLF001
+        twin._cb_kwargs = None if cb_kwargs is None else cb_kwargs.copy()  # noqa: SLF001
+        twin.priority = self.priority
+        twin.dont_filter = self.dont_filter
+        twin.flags = self.flags.copy()
+        twin.delay = self.delay
+        twin.not_before = self.not_before
+        return twin
+
+    @classmethod
+    def from_curl(cls, command: str, **more: Any) -> Self:
+        """Return the request of a command line of curl, such as browsers give; `more` are its other arguments.
+
+        Raises NotSupported for options that are not known.
+        """
+        return cls(**{**from_curl(command), **more})
 
     def copy(self) -> Self:
         """Return the same request once more."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import functools
 import json
 import mimetypes
 import re
@@ -18,6 +19,7 @@ from typing import Any, Self
 from urllib.parse import urljoin
 
 import parsel
+from lxml import etree
 from w3lib.encoding import (
     html_body_declared_encoding,
     html_to_unicode,
@@ -27,12 +29,15 @@ from w3lib.encoding import (
 )
 from w3lib.html import get_base_url, strip_html5_whitespace
 
+from .fingerprint import safe
 from .headers import Headers
 from .request import Request
 
 _plain_path = re.compile(r"(?:/[A-Za-z0-9\-_~][A-Za-z0-9\-._~]*)+/?(?:\?[A-Za-z0-9\-._~=&]+)?\Z").match
 _plain_origin = re.compile(r"https?://[a-z0-9.\-]+(?::[0-9]+)?(?=[/?#]|\Z)").match
 """What `urljoin` only puts together: a path without dots at the beginning of its parts, and where it begins."""
+_base_tag = re.compile(r"<base\b", re.IGNORECASE).search
+_WHITE = "\t\n\f\r "
 _UNSET: Any = object()
 _HEAD = 4096  # characters in which <base href> is looked for
 _SNIFFED = 5000  # bytes that are looked at to tell text from binary
@@ -233,7 +238,12 @@ class TextResponse(Response):
 
     def _declared(self) -> str | None:
         mark = read_bom(self.body)[0]
-        return mark or http_content_type_encoding(self._content_type) or html_body_declared_encoding(self.body)
+        return mark or http_content_type_encoding(self._content_type) or self._declared_by_body()
+
+    def _declared_by_body(self) -> str | None:
+        """Return what the document declares; where that could be read, it is no UTF-16, as browsers know."""
+        name = html_body_declared_encoding(self.body)
+        return "utf-8" if name is not None and name.startswith(("utf-16", "utf-32")) else name
 
     @property
     def _content_type(self) -> str:
@@ -257,7 +267,8 @@ class TextResponse(Response):
     def base_url(self) -> str:
         """What relative links of this page are relative to: its <base href>, else its URL."""
         if self._base is None:
-            self._base = get_base_url(self.text[:_HEAD], self.url, self.encoding)
+            head = self.text[:_HEAD]
+            self._base = get_base_url(head, self.url, self.encoding) if _base_tag(head) else safe(self.url)
         return self._base
 
     def urljoin(self, url: str) -> str:
@@ -332,20 +343,34 @@ class TextResponse(Response):
         if sum(given is not None for given in (urls, css, xpath)) != 1:
             raise ValueError("follow_all() takes exactly one of: urls, css=, xpath=")
         if css is not None:
-            urls = self.css(css)
-        elif xpath is not None:
+            return self._followed(self._hrefs_of(css), args, kwargs)
+        if xpath is not None:
             urls = self.xpath(xpath)
         if isinstance(urls, parsel.SelectorList):
             return self._followed(_hrefs(urls), args, kwargs)
         return super().follow_all(urls or [], *args, **kwargs)
 
+    def _hrefs_of(self, css: str) -> Iterable[str]:
+        """Return what the elements that a selector finds link to, in one go where it finds elements."""
+        if "::" not in css and self._kind == "html":
+            with contextlib.suppress(etree.XPathError):
+                return [href.strip(_WHITE) for href in _hrefs_xpath(parsel.css2xpath(css))(self.selector.root)]
+        return _hrefs(self.css(css))
+
     def _followed(self, urls: Iterable[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Request]:
         """Make requests for what a page links to; what is no URL at all is the page's fault, and left out."""
-        if not args:
+        if len(args) < 7:  # the place of `encoding`
             kwargs["encoding"] = kwargs.get("encoding") or self.encoding
+        origin = self._origin
+        like: Request | None = None
+        if origin:
+            like = super().follow(f"{origin}/", *args, **kwargs) if args else Request(f"{origin}/", **kwargs)
         for url in urls:
-            with contextlib.suppress(ValueError):
-                yield self.follow(url, *args, **kwargs) if args else Request(self.urljoin(url), **kwargs)
+            if like is not None and _plain_path(url):
+                yield like.for_url(origin + url)
+            else:
+                with contextlib.suppress(ValueError):
+                    yield super().follow(url, *args, **kwargs)
 
 
 class HtmlResponse(TextResponse):
@@ -373,6 +398,12 @@ def _guess(body: bytes) -> str | None:
             continue
         return resolve_encoding(name)
     return None
+
+
+@functools.lru_cache(maxsize=256)
+def _hrefs_xpath(elements: str) -> Any:
+    """Compile an XPath of elements to one that finds what those of them link to that can."""
+    return etree.XPath(f"({elements})[self::a or self::link]/@href", smart_strings=False)
 
 
 def _href(selector: parsel.Selector) -> str:

@@ -24,7 +24,6 @@ class SettingRow(NamedTuple):
 
 _M = "worklist.crawl.middlewares."
 TABLE: dict[str, SettingRow] = {
-    "BOT_NAME": SettingRow("worklist", "The name of the crawler."),
     "USER_AGENT": SettingRow("Worklist (+https://pypi.org/project/worklist)", "The header User-Agent."),
     "DEFAULT_REQUEST_HEADERS": SettingRow(
         {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Accept-Language": "en"},
@@ -38,6 +37,11 @@ TABLE: dict[str, SettingRow] = {
     "DOWNLOAD_MAXSIZE": SettingRow(1 << 30, "Bytes that a body may have, also after decompression; 0: any number."),
     "DOWNLOAD_WARNSIZE": SettingRow(32 << 20, "Bytes of a body from which on it is told of; 0: never."),
     "DOWNLOAD_VERIFY_CERTIFICATES": SettingRow(True, "Whether the certificates of TLS are checked."),
+    "DOWNLOAD_HANDLERS": SettingRow({}, "By scheme: the class that makes the requests, or its path; None: none may."),
+    "DOWNLOAD_HANDLERS_BASE": SettingRow(
+        dict.fromkeys(("http", "https"), "worklist.crawl.downloader.Downloader"),
+        "Those that are there by themselves.",
+    ),
     "DNSCACHE_ENABLED": SettingRow(True, "Whether addresses of hosts are remembered."),
     "DNS_TIMEOUT": SettingRow(60.0, "Seconds that the connection to a host may take, its look-up included."),
     "DEPTH_LIMIT": SettingRow(0, "How many links a page may be away from the start; 0: any number."),
@@ -89,11 +93,26 @@ TABLE: dict[str, SettingRow] = {
     "IMAGES_MIN_WIDTH": SettingRow(0, "Narrower images are not kept."),
     "IMAGES_MIN_HEIGHT": SettingRow(0, "Lower images are not kept."),
     "SPIDER_CONTRACTS": SettingRow({}, "Further kinds of contracts, as classes or their paths, with their order."),
+    "BROWSER": SettingRow(
+        False, "Whether a browser renders pages whose requests do not say; `auto`: those that look empty without one."
+    ),
+    "BROWSER_IDLE_TIMEOUT": SettingRow(5.0, "Seconds that a loaded page gets at most until its network is silent."),
+    "BROWSER_BLOCKED_RESOURCES": SettingRow([], "What pages may not load, such as `image`, `media`, `font`."),
+    "PLAYWRIGHT_BROWSER_TYPE": SettingRow("chromium", "`chromium`, `firefox` or `webkit`."),
+    "PLAYWRIGHT_LAUNCH_OPTIONS": SettingRow({}, "How the browser is started, such as its executable_path and args."),
+    "PLAYWRIGHT_CDP_URL": SettingRow(None, "The address of a browser that runs already; None: one is started."),
+    "PLAYWRIGHT_CONTEXTS": SettingRow({}, "Options of contexts by name; `default` counts for pages that name none."),
+    "PLAYWRIGHT_MAX_CONTEXTS": SettingRow(4, "How many pages are in the browser at once."),
+    "PLAYWRIGHT_ABORT_REQUEST": SettingRow(
+        None, "A function, or its path, that says of a request of the browser whether it is not to be made."
+    ),
     "AUTOTHROTTLE_ENABLED": SettingRow(False, "Whether the rate of each host follows its latency."),
     "AUTOTHROTTLE_START_DELAY": SettingRow(5.0, "Seconds between requests to a host at first."),
     "AUTOTHROTTLE_MAX_DELAY": SettingRow(60.0, "Seconds between requests to a host at most."),
     "AUTOTHROTTLE_TARGET_CONCURRENCY": SettingRow(1.0, "How many requests to a host are to be under way on average."),
     "CLOSESPIDER_TIMEOUT": SettingRow(0, "Seconds after which the crawl ends; 0: never."),
+    "CLOSESPIDER_TIMEOUT_NO_ITEM": SettingRow(0, "Seconds without an item after which the crawl ends; 0: never."),
+    "CLOSESPIDER_PAGECOUNT_NO_ITEM": SettingRow(0, "Responses in a row without an item after which the crawl ends."),
     "CLOSESPIDER_ITEMCOUNT": SettingRow(0, "Items after which the crawl ends."),
     "CLOSESPIDER_PAGECOUNT": SettingRow(0, "Responses after which the crawl ends."),
     "CLOSESPIDER_ERRORCOUNT": SettingRow(0, "Errors in callbacks after which the crawl ends."),
@@ -133,6 +152,7 @@ TABLE: dict[str, SettingRow] = {
         {
             "worklist.crawl.extensions.CloseSpider": 0,
             "worklist.crawl.extensions.AutoThrottle": 0,
+            "worklist.crawl.extensions.LogCount": 0,
         },
         "Those that are there by themselves.",
     ),
@@ -142,8 +162,10 @@ TABLE: dict[str, SettingRow] = {
     "FEED_EXPORT_INDENT": SettingRow(None, "By how many spaces JSON and XML are indented."),
     "FEED_EXPORT_BATCH_ITEM_COUNT": SettingRow(0, "After how many items a feed goes on in another file; 0: never."),
     "FEED_SYNC": SettingRow(False, "Whether each page's items are on the disk before its request is done with."),
+    "FEED_PATIENCE": SettingRow(30.0, "Seconds after which the crawl ends if a feed cannot be written."),
     "FEED_STORE_EMPTY": SettingRow(True, "Whether a feed without items is written."),
-    "LOG_LEVEL": SettingRow("INFO", "What is logged."),
+    "LOG_LEVEL": SettingRow("INFO", "What `worklist crawl` shows of the log, where --loglevel does not say."),
+    "LOG_FILE": SettingRow(None, "A file to which `worklist crawl` writes the log instead; it is appended to."),
     "SHUTDOWN_GRACE": SettingRow(10.0, "Seconds that pages under way get when the crawl is interrupted."),
 }
 
@@ -161,6 +183,16 @@ WITHOUT_EFFECT: dict[str, str] = {
     "LOGSTATS_INTERVAL": "the progress line is live",
     "REACTOR_THREADPOOL_MAXSIZE": "there is no Twisted here",
     "MEMUSAGE_ENABLED": "limit the memory of the process instead",
+    "MEMUSAGE_LIMIT_MB": "limit the memory of the process instead",
+    "BOT_NAME": "USER_AGENT alone names the crawler",
+    "CONCURRENT_ITEMS": "the items of a page go through the pipelines in turn",
+    "SCRAPER_SLOT_MAX_ACTIVE_SIZE": "no more pages are taken from the queue than are under way",
+    "RETRY_PRIORITY_ADJUST": "a retry waits for its time, and keeps its priority",
+    "RETRY_EXCEPTIONS": "every failure of a connection is tried again",
+    "ADDONS": "name pipelines, middlewares and extensions by their own settings",
+    "STATS_CLASS": "there is one",
+    "STATS_DUMP": "the statistics are shown at the end",
+    "REMOTE_CONTROL_ENABLED": "there is no remote control; worklist status, pause and cancel work from anywhere",
     "SPIDER_MODULES": "a spider is named by its file",
     "NEWSPIDER_MODULE": "a spider is named by its file",
 }

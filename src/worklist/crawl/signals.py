@@ -24,12 +24,9 @@ request_reached_downloader = "request_reached_downloader"
 request_left_downloader = "request_left_downloader"
 response_received = "response_received"
 response_downloaded = "response_downloaded"
-headers_received = "headers_received"
-bytes_received = "bytes_received"
 item_scraped = "item_scraped"
 item_dropped = "item_dropped"
 item_error = "item_error"
-feed_slot_closed = "feed_slot_closed"
 feed_exporter_closed = "feed_exporter_closed"
 
 

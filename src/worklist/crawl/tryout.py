@@ -12,8 +12,8 @@ from typing import Any, cast
 from ..core.errors import ConfigError, did_you_mean
 from .chain import DownloaderChain, components
 from .crawler import Crawler
-from .downloader import Downloader
 from .exceptions import IgnoreRequest
+from .handlers import Handlers
 from .request import NO_CALLBACK, Request
 from .response import Response
 from .settings import Settings
@@ -46,8 +46,9 @@ class Tryout:
         self.signals = SignalManager()
         self.engine = self
         self.spider = kind.from_crawler(cast("Crawler", self), **dict(arguments or {}))
-        self._downloader = Downloader(self.settings)
-        self._chain = DownloaderChain(components(self, "DOWNLOADER_MIDDLEWARES"), self.spider, self.download_raw)
+        around = components(self, "DOWNLOADER_MIDDLEWARES")
+        self._downloader = Handlers(self, around)
+        self._chain = DownloaderChain(around, self.spider, self.download_raw)
 
     async def fetch(self, request: Request | str) -> Response:
         """Download a page, redirects and retries included. Raises what the downloader and the middlewares raise."""

@@ -7,6 +7,7 @@ again, ever more rarely. It knows the core's records and its driver, and nothing
 import datetime as dt
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,13 +18,14 @@ from pymongo.errors import (
     BulkWriteError,
     ConfigurationError,
     ConnectionFailure,
+    InvalidName,
     InvalidURI,
     OperationFailure,
     PyMongoError,
 )
 
 from ..core.errors import BrokerError, BrokerUnavailable, ConfigError
-from ..core.job import JobId, JobRecord
+from ..core.job import JobId, JobRecord, JobState
 
 COLLECTION = "worklist_results"
 POLL_SECONDS = (0.01, 0.5)
@@ -49,12 +51,21 @@ class MongoResults:
         self._changes = _Changes(self._watch)
         milliseconds = round(timeout * 1000)
         try:
-            self._client: MongoClient[dict[str, Any]] = MongoClient(
-                url, serverSelectionTimeoutMS=milliseconds, connectTimeoutMS=milliseconds, tz_aware=True
-            )
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
+                self._client: MongoClient[dict[str, Any]] = MongoClient(
+                    url, serverSelectionTimeoutMS=milliseconds, connectTimeoutMS=milliseconds, tz_aware=True
+                )
         except (InvalidURI, ConfigurationError, ValueError, TypeError) as error:
             raise ConfigError(f"results is {shown!r}: {error}") from None
-        self._jobs = self._client[database][COLLECTION]
+        slips = [str(it.message) for it in warned if it.category is UserWarning]  # such as an option with a typo
+        try:
+            self._jobs = self._client[database][COLLECTION]
+        except InvalidName as error:
+            slips.append(str(error))
+        if slips:
+            self._client.close()
+            raise ConfigError(f"results is {shown!r}: {slips[0]}")
         self._indexed = False
 
     def load(self, ids: Sequence[JobId]) -> list[JobRecord | None]:
@@ -76,7 +87,8 @@ class MongoResults:
             try:
                 self._jobs.bulk_write([_replace(record, until) for record in records], ordered=False)
             except BulkWriteError as error:
-                # where a later attempt is there none is replaced; the insert that is tried instead finds its key taken
+                # none is replaced where a later attempt or a success is there; the insert that is tried instead finds
+                # its key taken
                 if any(it.get("code") != _DUPLICATE_KEY for it in error.details["writeErrors"]):
                     raise
 
@@ -136,7 +148,8 @@ def _replace(record: JobRecord, until: dt.datetime) -> ReplaceOne[dict[str, Any]
         "state": str(record.state),
         "record": _encode(record),
     }
-    return ReplaceOne({"_id": record.id, "attempt": {"$lte": record.attempt}}, document, upsert=True)
+    replaced = {"_id": record.id, "attempt": {"$lte": record.attempt}, "state": {"$ne": str(JobState.SUCCEEDED)}}
+    return ReplaceOne(replaced, document, upsert=True)
 
 
 class _Changes:

@@ -370,7 +370,9 @@ class MessageContract:
             settle(broker, ours)
         assert not broker.held_back(["default"])
 
-    # -- what it cannot do ------------------------------------------------------------------------------------------
+
+class MessagesAlone(MessageContract):
+    """What holds where nothing but messages carries jobs."""
 
     @pytest.mark.parametrize("fields", [{"key": "k"}, {"ties": Ties(lane="l")}, {"ties": Ties(group="g")}])
     def test_a_job_that_asks_for_more_is_refused(self, broker: Store, fields: dict[str, Any]) -> None:

@@ -128,6 +128,15 @@ class ResultsContract:
         store.keep([msgspec.structs.replace(first, id=other.id), an_end()], DAY)
         assert [it and it.attempt for it in store.load([first.id, other.id])] == [2, 2]
 
+    def test_the_first_record_of_a_success_counts(self, store: ResultStore) -> None:
+        first = an_end(result=b"\x01")
+        store.keep([first], DAY)
+        store.keep([msgspec.structs.replace(first, attempt=2, result=b"\x02")], DAY)
+        store.keep([msgspec.structs.replace(first, attempt=3, state=JobState.FAILED, result=None)], DAY)
+        (found,) = store.load([first.id])
+        assert found is not None
+        assert (found.state, found.attempt, found.result) == (JobState.SUCCEEDED, 1, b"\x01")
+
     def test_a_record_is_forgotten_when_its_time_is_over(self, store: ResultStore, clock: FakeClock) -> None:
         short, long = an_end(), an_end()
         store.keep([short], 10.0)
@@ -141,7 +150,7 @@ class ResultsContract:
         assert there is not None
 
     def test_a_record_that_was_kept_for_longer_anew_stays(self, store: ResultStore, clock: FakeClock) -> None:
-        kept = an_end()
+        kept = an_end(JobState.FAILED)
         store.keep([kept], 10.0)
         clock.advance(5.0)
         store.keep([msgspec.structs.replace(kept, attempt=2, finished=1_700_000_007.0)], 10.0)

@@ -50,6 +50,8 @@ class _Held:
     tokens: set[int]
 
 
+_REPLACED = (JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED)
+"""The ends of jobs of another broker after which there may come another one."""
 _Entry = tuple[int, int, int]
 """Of a ready job: minus its priority, its token, and the place that makes the entry valid."""
 
@@ -411,9 +413,9 @@ class MemoryBroker(MemorySchedules):
             now = self._clock()
             for record in records:
                 there = self._by_id.get(record.id)
-                if there is not None and (not there.state.finished or there.attempt > record.attempt):
-                    continue
                 if there is not None:
+                    if there.state not in _REPLACED or there.attempt > record.attempt:
+                        continue
                     self._forget(there)
                 row = kept_row(next(self._tokens), record, now + seconds)
                 self._rows[row.token] = self._by_id[record.id] = row

@@ -1,5 +1,6 @@
 """The lanes of the model: what they allow, and whose turn it is in each queue."""
 
+import heapq
 import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -21,33 +22,61 @@ class Heap(Protocol):
 
 
 class MemoryLanes:
-    """Lanes by name, and for each queue the turns of those that have ready jobs there."""
+    """Lanes by name, and for each queue the turns of those that have ready jobs there.
+
+    Of these, a lane stands either among the open ones of its queue, or in the heap of those that open by themselves,
+    or nowhere: then it opens when a job leaves it, or somebody changes it. So what is closed costs a lease nothing.
+    """
 
     def __init__(self) -> None:
         self.all: dict[str, Lane] = {}
         self._turns: dict[str, dict[str, float]] = {}  # queue -> lane -> turn
+        self._queues: dict[str, set[str]] = {}  # lane -> the queues where it has a turn
+        self._open: dict[str, set[str]] = {}  # queue -> lanes
+        self._opening: list[tuple[float, str]] = []  # heap of (when, lane)
         self._rounds: dict[str, tuple[float, float]] = {}  # queue -> where turns stand, turn of jobs in no lane
 
     def declare(self, name: str, limits: LaneLimits | None) -> None:
         """Note what a task declares of a lane; who declares nothing changes nothing."""
         lane = self.all.setdefault(name, Lane(name=name))
-        if limits is not None and not lane.pinned:
+        if limits is not None and not lane.pinned and limits != lane.limits:
             lane.limits = limits
+            self._sort(name)
 
     def line_up(self, lane: str, queue: str, limits: LaneLimits) -> None:
         """Give a turn to a lane that has ready jobs in a queue; where it was dropped, it is made anew."""
         self.all.setdefault(lane, Lane(name=lane, limits=limits))
-        at, _ = self._rounds.get(queue, (0.0, 0.0))
-        self._turns.setdefault(queue, {}).setdefault(lane, at)
+        turns = self._turns.setdefault(queue, {})
+        if lane not in turns:
+            turns[lane], _ = self._rounds.get(queue, (0.0, 0.0))
+            self._queues.setdefault(lane, set()).add(queue)
+            self._sort(lane)
+
+    def _sort(self, lane: str) -> None:
+        """Note that a lane may have opened, where it has a turn; whether it has is seen when somebody asks."""
+        if self._queues.get(lane):
+            heapq.heappush(self._opening, (0.0, lane))
+
+    def _update(self, now: float) -> None:
+        """Look at the lanes that have, or may have, opened by now."""
+        while self._opening and self._opening[0][0] <= now:
+            _, lane = heapq.heappop(self._opening)
+            at = self.all[lane].opens(now) if self._queues.get(lane) else math.inf
+            for queue in self._queues.get(lane, ()):
+                among = self._open.setdefault(queue, set())
+                among.discard(lane) if at else among.add(lane)
+            if now < at < math.inf:
+                heapq.heappush(self._opening, (at, lane))
 
     def is_open(self, queue: str, now: float) -> bool:
         """Return whether a lane with a turn in this queue may have jobs leased."""
-        return any(not self.all[lane].opens(now) for lane in self._turns.get(queue, {}))
+        self._update(now)
+        return bool(self._open.get(queue))
 
     def opens(self, now: float) -> float:
         """Return when the next lane opens; infinite: none does by itself."""
-        times = [self.all[lane].opens(now) for turns in self._turns.values() for lane in turns]
-        return min((at for at in times if at > now), default=math.inf)
+        self._update(now)
+        return self._opening[0][0] if self._opening else math.inf
 
     def not_paused(self, queue: str, now: float) -> list[str]:
         """Return the lanes with a turn in this queue that are not paused."""
@@ -62,8 +91,9 @@ class MemoryLanes:
         is_late: Callable[[Row], bool],
     ) -> list[Row] | None:
         """Take up to `limit` jobs of a queue, its lanes and those in none by turn; None where no lane has a turn."""
+        self._update(now)
         turns = self._turns.get(queue, {})
-        open_turns = sorted((turn, name) for name, turn in turns.items() if not self.all[name].opens(now))[:limit]
+        open_turns = heapq.nsmallest(limit, [(turns[name], name) for name in self._open.get(queue, ())])
         if not open_turns:
             return None
         at, plain_at = self._rounds.get(queue, (0.0, 0.0))
@@ -79,22 +109,33 @@ class MemoryLanes:
                 line.lane.spend(line.taken, now)
                 turns[line.name] = line.turn
                 if line.is_empty:
-                    del turns[line.name]
+                    self._leave_queue(line.name, queue)
+                self._sort(line.name)
+        self._update(now)
         return taken
+
+    def _leave_queue(self, lane: str, queue: str) -> None:
+        """Take its turn from a lane that has no ready jobs in a queue."""
+        del self._turns[queue][lane]
+        self._open[queue].discard(lane)
+        self._queues[lane].discard(queue)
+        if not self._queues[lane]:
+            del self._queues[lane]
 
     def leave(self, name: str, unused: int) -> None:
         """Free the place of a job that is leased no longer; its token comes back where it had not begun."""
         self.all[name].give_back(1, unused)
+        self._sort(name)
 
     def change(self, name: str, change: LaneChange) -> None:
         """Set limits, weight or pause of a lane."""
         change.apply_to(self.all.setdefault(name, Lane(name=name)))
+        self._sort(name)
 
     def drop_idle(self, now: float) -> None:
         """Remove lanes that hold nothing worth keeping."""
-        busy = {lane for turns in self._turns.values() for lane in turns}
         for name, lane in list(self.all.items()):
-            if name not in busy and lane.is_idle(now):
+            if name not in self._queues and lane.is_idle(now):
                 del self.all[name]
 
 

@@ -4,6 +4,7 @@ psycopg turns each element of a list into text with care for its type, which tak
 does here. These columns have one type each, and often one value.
 """
 
+import itertools
 import struct
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
@@ -14,11 +15,25 @@ from psycopg.pq import Format
 
 _header = struct.Struct(">iiiii").pack
 _length = struct.Struct(">i").pack
-_integer = struct.Struct(">iq").pack
 _small = struct.Struct(">ii").pack
 _number = struct.Struct(">id").pack
 _NULL = _length(-1)
 _LENGTHS = [_length(n) for n in range(512)]
+
+
+packed_place = struct.Struct(">q").pack
+packed_rank = struct.Struct(">i").pack
+_float = struct.Struct(">d").pack
+
+
+def packed(value: float | None) -> bytes | None:
+    """Return a single float."""
+    return None if value is None else _float(value)
+
+
+def text_of(value: str) -> bytes:
+    """Return a single string."""
+    return value.encode("utf-8", "surrogatepass")
 
 
 class Column:
@@ -52,7 +67,7 @@ class Integers(Column):
 
     def elements(self, values: Sequence[Any]) -> bytes:
         """Return the elements, each with its length before it."""
-        return b"".join([_integer(8, value) for value in values])
+        return struct.pack(">" + "iq" * len(values), *itertools.chain.from_iterable(zip(itertools.repeat(8), values)))
 
 
 class Smalls(Column):
@@ -92,7 +107,7 @@ class Texts(Column):
 
     def elements(self, values: Sequence[Any]) -> bytes:
         """Return the elements, each with its length before it."""
-        return _with_lengths([value.encode("utf-8", "surrogatepass") for value in values])
+        return _with_lengths([text_of(value) for value in values])
 
 
 def _with_lengths(values: Iterable[bytes | None]) -> bytes:

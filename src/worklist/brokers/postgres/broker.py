@@ -7,6 +7,7 @@ that wait for it, is changed in transactions that are alone: docs/decisions/0013
 
 import functools
 import itertools
+import operator
 import threading
 import time
 import weakref
@@ -38,13 +39,14 @@ from ..sql.records import (
     with_error,
 )
 from . import groups, lanes, rows
-from .arrays import Blobs, Integers, Numbers, Smalls, Texts
+from .arrays import Blobs, Integers, Numbers, Smalls, Texts, packed, packed_place, packed_rank, text_of
+from .copying import Bundles, bundles_of, copied, script
 from .groups import Cause, End, PostgresGroups
 from .inspector import PostgresInspector
 from .lanes import Left, PostgresLanes
 from .rows import QUEUED, SQL
 from .schedules import PostgresSchedules
-from .server import Place, PostgresServer, Session, savepoint
+from .server import Place, PlaceTaken, PostgresServer, Session, savepoint
 from .waiting import ANYTHING, RESULTS, Ear, sign_of
 
 Row = tuple[Any, ...]
@@ -52,6 +54,9 @@ T = TypeVar("T")
 _PLACE, _ID, _QUEUE, _STATE, _BODY, _LANE, _GROUP = 0, 1, 2, 4, 10, 12, 13
 """Where these stand in the row of a job that is being put."""
 _TOLD = [ANYTHING, RESULTS]
+_in_order = operator.itemgetter(0)
+_NOTHING = frozenset({-1})
+"""What is still to be settled of a lease that is not known here: never all of it."""
 
 
 class PostgresBroker(PostgresInspector, PostgresSchedules):
@@ -113,13 +118,34 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         """Add jobs (see Broker.put)."""
         if not jobs:
             return []
+        self._rest_ears()
         if any(job.ties is not None for job in jobs):
             return self._alone(lambda db, now: self._insert(db, jobs, now))
-        if not _are_plain(jobs):
+        if not _are_plain(jobs) or not self._put_plain(jobs):
             return self._transact(lambda db, now: self._insert(db, jobs, now))
-        if self._server.call(SQL["put"], self._columns(jobs, self._fixed()))[0][0] < len(jobs):
-            self._transact(lambda db, now: self._insert(db, jobs, now))  # was put before, or its place is taken
         return [job.id for job in jobs]
+
+    def _put_plain(self, jobs: Sequence[Job]) -> bool:
+        """Add jobs with no key and no ties; return False where the place of one is taken, by itself or by another.
+
+        Nothing needs to be undone then: those that were added are found to be there by whoever adds all again.
+        """
+        places = [place_of(job.id) for job in jobs]
+        bundles = bundles_of(jobs, places)
+        if bundles is not None:
+            return self._put_bundles(jobs, places, bundles)
+        if len(jobs) == 1:
+            return self._server.ask(SQL["put_one"], self._values(jobs[0], places[0])) == b"t"
+        return bool(self._server.call(SQL["put"], self._columns(jobs, self._fixed()))[0][0] == len(jobs))
+
+    def _put_bundles(self, jobs: Sequence[Job], places: Sequence[int], bundles: Bundles) -> bool:
+        """Do that for many jobs that are due at once."""
+        encode_job = self._codec.encode
+        try:
+            self._server.copy(script(bundles, self._fixed()), lambda now: copied(jobs, places, encode_job, float(now)))
+        except PlaceTaken:
+            return False
+        return True
 
     def put_within(self, connection: Any, jobs: Sequence[Job]) -> list[JobId]:
         """Add jobs in a transaction of the caller's own (see Transactions.put_within)."""
@@ -129,6 +155,21 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
             if _are_plain(jobs) and db.execute(SQL["put"], self._columns(jobs, now)).fetchall() == [(len(jobs),)]:
                 return [job.id for job in jobs]
             return self._insert(db, jobs, now)
+
+    def _values(self, job: Job, place: int) -> list[bytes | None]:
+        """Return what the function `put_one_2` takes."""
+        return [
+            packed(self._fixed()),
+            packed_place(place),
+            text_of(job.id),
+            text_of(job.queue),
+            packed_rank(-job.priority),
+            text_of(job.task),
+            packed(job.delay),
+            packed(job.eta or 0.0),
+            packed(job.expires),
+            self._codec.encode(job),
+        ]
 
     def _columns(self, jobs: Sequence[Job], now: float | None) -> list[Any]:
         """Return what the function `put_1` takes."""
@@ -386,10 +427,12 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         seconds: float,
     ) -> list[Lease]:
         """Settle, then lease, in one transaction (see Broker.exchange)."""
+        self._rest_ears()
         queues = [*dict.fromkeys(queues)]
-        emptied = self._emptied(settlements)
-        entangled = any(it.lease.tied or it.followers for it in settlements)
-        leases = None if entangled else self._exchange_plain(settlements, emptied, worker, queues, limit, seconds)
+        settled = _tokens_by_lease(settlements)
+        emptied = [number for number, tokens in settled.items() if self._held.get(number, _NOTHING) <= tokens]
+        plain = _sorted_out(settlements)
+        leases = None if plain is None else self._exchange_plain(plain, emptied, worker, queues, limit, seconds)
         if leases is None:
 
             def work(db: Session, now: float) -> list[Lease]:
@@ -398,12 +441,12 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
                 return self._lease(db, worker, queues, limit, seconds, now) if limit > 0 else []
 
             leases = self._alone(work)
-        self._note(settlements, leases)
+        self._note(settled, leases)
         return leases
 
     def _exchange_plain(
         self,
-        settlements: Sequence[Settlement],
+        plain: "_Plain",
         emptied: Sequence[int],
         worker: str,
         queues: Sequence[str],
@@ -411,36 +454,27 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         seconds: float,
     ) -> list[Lease] | None:
         """Do it for jobs that are tied to nothing, by one call but for those that failed; None where more is to do."""
-        keep = settlements[0].keep if settlements else 0.0
-        done, dropped, others = [], [], []
-        for it in settlements:
-            if type(it.outcome) is not Done or it.keep != keep or it.logs or it.progress is not None:
-                others.append(it)
-            elif it.results == "all":
-                done.append(it)
-            else:
-                dropped.append(it)
-        if others:
-            self._transact(lambda db, now: self._settle(db, others, now))
-        keys = [(it.lease.key, it.lease.id) for it in (*done, *dropped) if it.lease.key is not None]
+        if plain.others:
+            self._transact(lambda db, now: self._settle(db, plain.others, now))
         values = (
             self._fixed(),
-            Integers([it.lease.token for it in done]),
-            Integers([it.lease.number for it in done]),
-            Blobs([it.outcome.result for it in done]),  # type: ignore[union-attr]
-            keep,
-            Integers([it.lease.token for it in dropped]),
-            Integers([it.lease.number for it in dropped]),
-            Texts([key for key, _ in keys]),
-            Texts([id for _, id in keys]),
+            Integers(plain.done),
+            Integers(plain.numbers),
+            Blobs(plain.results),
+            plain.keep,
+            Integers(plain.dropped),
+            Integers(plain.dropped_numbers),
+            Texts([key for key, _ in plain.keys]),
+            Texts([id for _, id in plain.keys]),
             Integers(emptied),
         )
         found = self._server.call(SQL["exchange"], (*values, worker, queues, max(limit, 0), seconds))
-        if found and found[0][1] is None:
+        if found and found[0][0] is None:
             return None
+        found.sort(key=_in_order)  # as they are, but for a plan that goes another way
         return [
             Lease(id, seq, body, attempt, lost, number, key, tied, given)
-            for id, seq, body, attempt, lost, number, tied, key, given in found
+            for _, id, seq, body, attempt, lost, number, tied, key, given in found
         ]
 
     def _lease(
@@ -449,13 +483,14 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
         due: list[Row] = []
         paused, in_turn = self._do_chores(db, now)
         take = self._in_turn if in_turn else self._due
+        db.execute(SQL["break_up_first"], ([queue for queue in queues if queue not in paused], limit))
         for queue in queues:
             if len(due) < limit and queue not in paused:
                 due += take(db, queue, limit - len(due), now)
         if not due:
             return []
         places = [row[1] for row in due]
-        rows.take_out(db, places)
+        rows.take_from_ready(db, places)
         ((number,),) = db.execute(SQL["hold"], (worker, now + seconds, places)).fetchall()
         started = {seq for (seq,) in db.execute(SQL["start"], (number, now, places))}
         return [
@@ -626,21 +661,14 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
                 batch.kept[settlement.keep].append(lease.token)
         return end
 
-    def _emptied(self, settlements: Sequence[Settlement]) -> list[int]:
-        """Return the lease numbers of which nothing is left once these are settled."""
-        settled: defaultdict[int, set[int]] = defaultdict(set)
-        for settlement in settlements:
-            settled[settlement.lease.number].add(settlement.lease.token)
-        return [number for number, tokens in settled.items() if number in self._held and self._held[number] <= tokens]
-
-    def _note(self, settlements: Sequence[Settlement], leases: Sequence[Lease]) -> None:
+    def _note(self, settled: Mapping[int, set[int]], leases: Sequence[Lease]) -> None:
         """Remember, after the commit, which jobs of which lease are still to be settled."""
-        for settlement in settlements:
-            held = self._held.get(settlement.lease.number)
+        for number, tokens in settled.items():
+            held = self._held.get(number)
             if held is not None:
-                held.discard(settlement.lease.token)
+                held -= tokens
                 if not held:
-                    del self._held[settlement.lease.number]
+                    del self._held[number]
         if leases:
             self._held[leases[0].number] = {lease.token for lease in leases}
 
@@ -743,13 +771,13 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
                 raise
 
     def _wait(self, queues: Sequence[str], seconds: float) -> None:
-        ear = self._ear()
         end = time.monotonic() + seconds
-        ear.attend([ANYTHING, *map(sign_of, queues)])
-        while not self._server.closed and (left := min(end - time.monotonic(), self._due_in(queues))) > 0:
-            before = time.monotonic()
-            if ear.wait(left) or time.monotonic() - before >= left:
-                return
+        with self._ear() as ear:
+            ear.attend([ANYTHING, *map(sign_of, queues)])
+            while not self._server.closed and (left := min(end - time.monotonic(), self._due_in(queues))) > 0:
+                before = time.monotonic()
+                if ear.wait(left) or time.monotonic() - before >= left:
+                    return
 
     def _due_in(self, queues: Sequence[str]) -> float:
         """Return the seconds until something may be due in `queues`; 0 where something is."""
@@ -769,16 +797,23 @@ class PostgresBroker(PostgresInspector, PostgresSchedules):
 
     def wait_change(self, seconds: float) -> None:
         """Wait until the end of a job was told."""
-        ear = self._ear()
-        if ear.attend([RESULTS]):
-            ear.wait(seconds)
+        with self._ear() as ear:
+            if ear.attend([RESULTS]):
+                ear.wait(seconds)
 
     def wake(self) -> None:
         """Make every wait return."""
-        with self._ears_lock:
-            ears = list(self._all_ears)
-        for ear in ears:
+        for ear in self._known_ears():
             ear.poke()
+
+    def _known_ears(self) -> list[Ear]:
+        with self._ears_lock:
+            return list(self._all_ears)
+
+    def _rest_ears(self) -> None:
+        """Ask for no notification in the name of threads that do not wait any more."""
+        for ear in self._known_ears() if self._all_ears else ():
+            ear.rest()
 
     # -- tidying up -----------------------------------------------------------------------------------------
 
@@ -851,6 +886,50 @@ class _Batch:
         self.again.append(place)
         if at_once and lane is not None:
             self.ready.add((lane, queue))
+
+
+class _Plain:
+    """Settlements of jobs that are tied to nothing, as the function `exchange_2` takes them; and the other ones."""
+
+    def __init__(self, keep: float) -> None:
+        self.keep = keep
+        self.done: list[int] = []
+        self.numbers: list[int] = []
+        self.results: list[bytes | None] = []
+        self.dropped: list[int] = []
+        self.dropped_numbers: list[int] = []
+        self.keys: list[tuple[str, JobId]] = []
+        self.others: list[Settlement] = []
+
+
+def _sorted_out(settlements: Sequence[Settlement]) -> _Plain | None:
+    """Return settlements as one call takes them; None where a job is tied to something, or has followers."""
+    plain = _Plain(settlements[0].keep if settlements else 0.0)
+    for it in settlements:
+        lease, outcome = it.lease, it.outcome
+        if lease.tied or it.followers:
+            return None
+        if type(outcome) is not Done or it.keep != plain.keep or it.logs or it.progress is not None:
+            plain.others.append(it)
+            continue
+        if it.results == "all":
+            plain.done.append(lease.token)
+            plain.numbers.append(lease.number)
+            plain.results.append(outcome.result)
+        else:
+            plain.dropped.append(lease.token)
+            plain.dropped_numbers.append(lease.number)
+        if lease.key is not None:
+            plain.keys.append((lease.key, lease.id))
+    return plain
+
+
+def _tokens_by_lease(settlements: Iterable[Settlement]) -> dict[int, set[int]]:
+    """Return which jobs are settled, by the number of their lease."""
+    tokens: defaultdict[int, set[int]] = defaultdict(set)
+    for it in settlements:
+        tokens[it.lease.number].add(it.lease.token)
+    return tokens
 
 
 def _are_plain(jobs: Iterable[Job]) -> bool:

@@ -293,6 +293,8 @@ def _where(wanted: Filter) -> tuple[list[str], list[Any]]:
         values.append([*CODES[wanted.state]])
         if wanted.state is JobState.RUNNING:
             terms.append("seq IN (SELECT unnest(jobs) FROM @.leases)")
+        elif wanted.state is JobState.FAILED:
+            terms.append("errors IS NOT NULL")  # there is an index of these
     for column, value in (("queue", wanted.queue), ("task", wanted.task)):
         if value is not None:
             terms.append(f"{column} = %s")

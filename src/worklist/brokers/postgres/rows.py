@@ -60,6 +60,13 @@ def take_out(db: Session, jobs: Iterable[int]) -> None:
     """Let queued jobs not be leased any more."""
     places = [*jobs]
     if places:
+        db.execute(SQL["break_up_of"], (places,))
+        take_from_ready(db, places)
+
+
+def take_from_ready(db: Session, places: Sequence[int]) -> None:
+    """Do that to jobs that stand in no bundle."""
+    if places:
         db.execute(SQL["take_out_of_delayed"], (places,))
         db.execute(SQL["take_out_of_ready"], (places,))
 

@@ -4,6 +4,7 @@ Each version is a file ``brokers/sql/postgres/schema_N.sql``. Of many processes 
 makes the tables, and the others wait for it.
 """
 
+import contextlib
 import zlib
 from typing import Any
 
@@ -12,7 +13,7 @@ import psycopg
 from ...core.errors import BrokerError, ConfigError, SchemaMismatch
 from .. import sql
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 NEEDED_SERVER = 120000
 """PostgreSQL 12."""
 _ONE_AT_A_TIME = 0x574B4C53
@@ -38,8 +39,13 @@ def version(connection: "psycopg.Connection[Any]", name: str, where: str) -> int
             f"{where}: the schema {name} holds tables of another program ({min(tables)} for one); "
             "choose another one with ?schema=NAME"
         )
-    row = connection.execute(f"SELECT version FROM {quoted(name)}.worklist_version").fetchone()  # noqa: S608
-    return int(row[0]) if row else 0
+    with contextlib.suppress(psycopg.errors.UndefinedColumn, TypeError, ValueError):
+        (row,) = connection.execute(f"SELECT version, place FROM {quoted(name)}.worklist_version").fetchall()  # noqa: S608
+        return int(row[0])
+    raise SchemaMismatch(
+        f"{where}: the table worklist_version of the schema {name} is another program's; choose another schema with "
+        "?schema=NAME"
+    )
 
 
 def prepare(connection: "psycopg.Connection[Any]", name: str, where: str) -> None:

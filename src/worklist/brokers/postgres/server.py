@@ -11,13 +11,16 @@ import threading
 import time
 import weakref
 import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import psycopg
+from psycopg import generators
+from psycopg.pq import ExecStatus, Format
+from psycopg.pq.abc import PGresult
 from psycopg.rows import tuple_row
 
-from ...core.errors import BrokerError, BrokerUnavailable, ConfigError, ReadOnlyStore, StoreFull
+from ...core.errors import BrokerError, BrokerUnavailable, ConfigError, ReadOnlyStore, StoreFull, WorklistError
 from . import schema, theirs
 
 T = TypeVar("T")
@@ -80,11 +83,30 @@ class Session:
 
     def execute(self, statement: str, values: Values = ()) -> "psycopg.Cursor[Row]":
         """Run one statement; return its cursor."""
+        cursor = psycopg.Cursor(self.connection, row_factory=tuple_row)
+        return cursor.execute(self._text_of(statement), values, binary=True)
+
+    def copy(self, script: str, data: Callable[[str], Iterable[bytes]]) -> None:
+        """Run statements as one transaction, in two round trips: one that asks for a value, a COPY, others.
+
+        The COPY reads what `data` makes with the value, and the server works on each part while the next one is made.
+        """
+        assert isinstance(self.connection, _Connection)  # noqa: S101 - never one of the caller's own
+        self.connection.copy_within(self._with_schema(script).encode(), data)
+
+    def ask(self, statement: str, values: Sequence[bytes | None]) -> bytes | None:
+        """Run one statement with packed values (see `_Connection.ask`)."""
+        assert isinstance(self.connection, _Connection)  # noqa: S101 - never one of the caller's own
+        return self.connection.ask(self._text_of(statement).encode(), values)
+
+    def _text_of(self, statement: str) -> str:
         text = self._known.get(statement)
         if text is None:
-            text = self._known[statement] = statement.replace("@.", f"{self._tables}.")
-        cursor = psycopg.Cursor(self.connection, row_factory=tuple_row)
-        return cursor.execute(text, values, binary=True)
+            text = self._known[statement] = self._with_schema(statement)
+        return text
+
+    def _with_schema(self, statement: str) -> str:
+        return statement.replace("@.", f"{self._tables}.")
 
 
 @contextlib.contextmanager
@@ -109,6 +131,10 @@ def savepoint(db: Session) -> Iterator[None]:
 _statements_of: dict[str, dict[str, str]] = {}
 
 
+class PlaceTaken(BrokerError):
+    """A new row has the key of one that is there already."""
+
+
 class NoAnswer(psycopg.OperationalError):
     """The server did not answer in time: it is gone, the line is dead, or a lock is held for too long."""
 
@@ -118,9 +144,50 @@ class _Connection(psycopg.Connection[Row]):
 
     patience = 10.0
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._names: dict[bytes, bytes] = {}
+
     def wait(self, gen: Any, interval: float = 0.2, timeout: float | None = None) -> Any:
         """Wait for what a call waits for."""
         return super().wait(_limited(gen, time.monotonic() + self.patience), interval)
+
+    def copy_within(self, script: bytes, data: Callable[[str], Iterable[bytes]]) -> None:
+        """Run a script (see `Session.copy`). psycopg has no call for a COPY among other statements."""
+        pgconn = self.pgconn
+        pgconn.send_query(script)
+        value = self._answers()[0].get_value(0, 0) or b""
+        for part in data(value.decode()):
+            pgconn.put_copy_data(part)
+            pgconn.flush()
+        pgconn.put_copy_end()
+        self._answers()
+
+    def ask(self, statement: bytes, values: Sequence[bytes | None]) -> bytes | None:
+        """Run a statement with values in PostgreSQL's binary format; return the first value that it gives, as text.
+
+        It takes half the time of psycopg's own way, which finds out how to send and read each value.
+        """
+        pgconn, formats = self.pgconn, [Format.BINARY] * len(values)
+        if self.prepare_threshold is None:
+            pgconn.send_query_params(statement, values, param_formats=formats)
+        else:
+            name = self._names.get(statement)
+            if name is None:
+                name = b"worklist_%d" % len(self._names)
+                pgconn.send_prepare(name, statement)
+                self._answers()
+                self._names[statement] = name
+            pgconn.send_query_prepared(name, values, param_formats=formats)
+        return self._answers()[0].get_value(0, 0)
+
+    def _answers(self) -> "list[PGresult]":
+        """Wait for what was sent to be answered. Raises where it fails."""
+        results = self.wait(generators.execute(self.pgconn))
+        for result in results:
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise psycopg.errors.error_from_result(result)
+        return results  # type: ignore[no-any-return]
 
 
 def _limited(steps: Generator[Any, Any, T], end: float) -> Generator[Any, Any, T]:
@@ -256,9 +323,17 @@ class PostgresServer:
         """Run one statement as a transaction of its own; return its rows. A `slow` one may look at very many."""
         return self._again(lambda db: db.execute(statement, values).fetchall(), slow)
 
+    def ask(self, statement: str, values: Sequence[bytes | None]) -> bytes | None:
+        """Run one statement with packed values as a transaction of its own (see `Session.ask`)."""
+        return self._again(lambda db: db.ask(statement, values))
+
     def change(self, statement: str, values: Values = ()) -> int:
         """Run one statement as a transaction of its own; return how many rows it changed."""
         return self._again(lambda db: db.execute(statement, values).rowcount)
+
+    def copy(self, script: str, data: Callable[[str], Iterable[bytes]]) -> None:
+        """Run a script with a COPY as a transaction of its own (see `Session.copy`)."""
+        self._again(lambda db: db.copy(script, data))
 
     def transact(self, work: Callable[[Session], T], slow: bool = False) -> T:
         """Return what `work` returns, done in one transaction; it is done again where the server undoes it."""
@@ -330,6 +405,8 @@ class PostgresServer:
         """Return our error for one of psycopg."""
         state = error.sqlstate or ""
         text = _first_line(error)
+        if state == "23505":
+            return PlaceTaken(f"{self.place}: {text}")
         if state == "53100":
             return StoreFull(f"{self.place}: the disk of the server is full; nothing was changed. Make room")
         if state in ("25006", "42501"):
@@ -343,18 +420,44 @@ class PostgresServer:
             return BrokerUnavailable(f"{self.place} does not answer: {text}")
         return BrokerError(f"{self.place}: {text}")
 
-    def _why_not_connected(self, error: psycopg.Error) -> BrokerError:
+    def _why_not_connected(self, error: psycopg.Error) -> WorklistError:
         text = _first_line(error)
-        user, database = self.place.user or "of this process", self.place.database or ""
-        if "password authentication failed" in text or "no password supplied" in text:
-            return BrokerError(f"{self.place}: the password of the user {user} is wrong or missing; check the URL")
-        if "database" in text and "does not exist" in text:
-            return BrokerError(f"{self.place}: there is no database {database!r}; create it with: createdb {database}")
-        if "role" in text and "does not exist" in text:
-            return BrokerError(f"{self.place}: there is no user {user}; create it with: createuser {user}")
-        if "pg_hba.conf" in text:
-            return BrokerError(f"{self.place} lets nobody in from here: {text}; add a line to its pg_hba.conf")
+        facts = {
+            "place": self.place,
+            "user": self.place.user or "of this process",
+            "database": self.place.database or "",
+            "text": text,
+        }
+        for words, ours, sentence in _REASONS:
+            if all(word in text for word in words):
+                return ours(sentence.format(**facts))
         return BrokerUnavailable(f"{self.place} cannot be reached: {text}")
+
+
+_WRONG_PASSWORD = "{place}: the password of the user {user} is wrong or missing; check the URL"  # noqa: S105 - no password
+_REASONS: tuple[tuple[tuple[str, ...], type[WorklistError], str], ...] = (
+    (("password authentication failed",), BrokerError, _WRONG_PASSWORD),
+    (("no password supplied",), BrokerError, _WRONG_PASSWORD),
+    (
+        ("database", "does not exist"),
+        BrokerError,
+        "{place}: there is no database {database!r}; create it with: createdb {database}",
+    ),
+    (("role", "does not exist"), BrokerError, "{place}: there is no user {user}; create it with: createuser {user}"),
+    (
+        ("pg_hba.conf",),
+        BrokerError,
+        "{place} lets nobody in from here: {text}; add a line to its pg_hba.conf",
+    ),
+    (("invalid", "value"), ConfigError, "{place}: {text}; check the options behind the ? of the URL"),
+    (
+        ("SSL was required",),
+        BrokerError,
+        "{place} does not encrypt connections; turn ssl on there, or leave out sslmode",
+    ),
+    (("certificate",), BrokerError, "{place}: {text}; ?sslrootcert=FILE names who may have signed it"),
+)
+"""Why a connection was not made, where trying again will not help: words that all occur, and what is said then."""
 
 
 def _is_cut(error: psycopg.Error) -> bool:
@@ -366,7 +469,11 @@ def _is_cut(error: psycopg.Error) -> bool:
 def _first_line(error: BaseException) -> str:
     """Return what an error says in one line, without the address that it begins with."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].removeprefix("connection failed: ") if lines else type(error).__name__
+    return (
+        lines[0].removeprefix("connection failed: ").removeprefix("connection is bad: ")
+        if lines
+        else type(error).__name__
+    )
 
 
 _servers: list[PostgresServer] = []

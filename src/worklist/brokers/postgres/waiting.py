@@ -1,7 +1,8 @@
 """Waiting for PostgreSQL to tell of something: LISTEN where a session is ours, else short waits and a look.
 
 Who waits holds a shared lock for each sign that it waits for, and who has something to tell sends a notification only
-where it finds such a lock: so a busy queue sends none. What is missed is found by the slow look that comes anyway.
+where it finds such a lock. Who waits no longer gives it up a moment later: so a busy queue sends none. What is missed
+is found by the slow look that comes anyway.
 """
 
 import contextlib
@@ -22,6 +23,8 @@ _SETTLING = 0.02
 """Seconds after which a new listener looks again: for what was put at the moment it came."""
 _SLOW_LOOK = 1.0
 _POOLED_LOOKS = (0.005, 0.1)
+LINGER = 0.1
+"""Seconds after a wait in which notifications are still wanted: most often, the next wait begins at once."""
 
 
 def sign_of(queue: str) -> str:
@@ -40,6 +43,17 @@ class Ear:
         self._connection: psycopg.Connection[Any] | None = None
         self._signs: frozenset[str] = frozenset()
         self._step = 0.0
+        self._waits = threading.Lock()
+        self._waited = 0.0
+
+    def __enter__(self) -> "Ear":
+        """Begin to wait."""
+        self._waits.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._waited = time.monotonic()
+        self._waits.release()
 
     def attend(self, signs: Sequence[str]) -> bool:
         """Listen for these signs; return whether it did already, so that nothing was missed since the last call."""
@@ -60,29 +74,32 @@ class Ear:
         connection = self._connection
         if connection is None:
             connection = self._connection = self._server.connect()
-            connection.execute(f'LISTEN "{self._server.channel}"')
-        connection.execute("SELECT pg_advisory_unlock_all()")
+        connection.execute(f'LISTEN "{self._server.channel}"; SELECT pg_advisory_unlock_all()')
         connection.execute(
             "SELECT pg_advisory_lock_shared(%s, hashtext(sign)) FROM unnest(%s::text[]) AS it (sign)",
             (self._server.signs_lock, sorted(wanted)),
         )
         self._signs = wanted
 
-    def forget(self) -> None:
-        """Say that nobody waits here any more, for now."""
+    def rest(self) -> None:
+        """Let others not tell of anything because of a thread that has not waited for a moment; from any thread."""
+        if self._signs and time.monotonic() - self._waited > LINGER and self._waits.acquire(blocking=False):
+            try:
+                self._hear_no_more()
+            finally:
+                self._waits.release()
+
+    def _hear_no_more(self) -> None:
         if self._connection is not None and self._signs:
             self._signs = frozenset()
-            with contextlib.suppress(psycopg.Error):
-                self._connection.execute("SELECT pg_advisory_unlock_all()")
+            try:
+                self._connection.execute("UNLISTEN *; SELECT pg_advisory_unlock_all()")
+            except psycopg.Error:
+                self.close_connection()
 
     @property
     def _longest(self) -> float:
         return _POOLED_LOOKS[1] if self._server.pooled else _SLOW_LOOK
-
-    @property
-    def attending(self) -> bool:
-        """Whether others send notifications because of this one."""
-        return bool(self._signs)
 
     def wait(self, seconds: float) -> bool:
         """Wait until a sign is given, at most until it is time to look; return whether there was one."""

@@ -1,20 +1,20 @@
 """The queue on RabbitMQ: jobs are messages, a lease is an unacknowledged delivery, a settle ends by acknowledging it.
 
 RabbitMQ moves messages and remembers nothing of them, so results go to a store beside it. Nothing can be changed in
-both at once: a settle keeps results first, then publishes what is to come, and acknowledges last. Whatever breaks in
+both at once: a settle publishes what is to come first, then keeps results, and acknowledges last. Whatever breaks in
 between, the job is delivered again; a store that has its result already has it acknowledged without another run.
 """
 
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import msgspec
 
 from ...core.codec import Codec
-from ...core.errors import UndecodableJob
+from ...core.errors import BrokerUnavailable, UndecodableJob
 from ...core.job import KEEP_UNRUN, Job, JobId, JobRecord, JobState
 from ...core.outcome import Cancel, Done, Fail, Retry, Snooze, lost_worker
 from ...core.ports import Extended, Lease, Report, ResultsPolicy, ResultStore, Settlement, WorkerInfo
@@ -58,6 +58,8 @@ class RabbitBroker(Without):
         self._publishing = threading.Lock()
         self._publisher = Publisher(address, self._names, queue_type)
         self._consumer = Consumer(address, self._names, queue_type)
+        self._cancelled: Collection[JobId] = frozenset()
+        """Jobs that are not to be started any more, as far as is known here."""
         self._holding = Holding(self._consumer, self._publish, self._names, queue_type, hold)
 
     # -- putting --------------------------------------------------------------------------------------------------
@@ -65,18 +67,25 @@ class RabbitBroker(Without):
     def put(self, jobs: Sequence[Job]) -> list[JobId]:
         """Add jobs (see Broker.put). Where the connection breaks meanwhile, one may be there twice."""
         now = self._clock()
-        for job in jobs:
-            self._refuse_ties(job)
+        self._put_tied([job for job in jobs if self._is_tied(job)])
         reply_to = self._replies.address_for(jobs) if self._replies is not None else ""
         self._publish([self._parcel(job, reply_to, now) for job in jobs])
         return [job.id for job in jobs]
 
-    def _refuse_ties(self, job: Job) -> None:
-        if job.key is not None:
-            refuse("hold keys of jobs")
-        if job.ties is not None and job.ties.lane is not None:
-            refuse("hold lanes")
-        if job.ties is not None and (job.ties.group or job.ties.after or job.ties.followed):
+    def _is_tied(self, job: Job) -> bool:
+        """Return whether a job needs more than a message: others depend on it, or it on them."""
+        ties = job.ties
+        if ties is None:
+            return job.key is not None
+        return job.key is not None or any((ties.lane, ties.group, ties.after, ties.followed))
+
+    def _put_tied(self, jobs: Sequence[Job]) -> None:
+        """Refuse jobs that need more than messages."""
+        for job in jobs:
+            if job.key is not None:
+                refuse("hold keys of jobs")
+            if job.ties is not None and job.ties.lane is not None:
+                refuse("hold lanes")
             refuse("hold groups of jobs, or jobs that wait for others")
 
     def _parcel(self, job: Job, reply_to: str, now: float) -> Parcel:
@@ -103,12 +112,22 @@ class RabbitBroker(Without):
         with self._consumer.lock:
             taken = self._consumer.take(queues, limit, seconds / 2)
             generation = self._consumer.generation
-        plain = [message for message in taken if not (message.wrapped or message.redelivered or message.again)]
+        plain = [message for message in taken if not self._is_special(message)]
         leases = [self._fresh_lease(message, generation, now) for message in plain]
         if len(plain) < len(taken):
-            others = [message for message in taken if message.wrapped or message.redelivered or message.again]
-            leases += self._lease_others(others, generation, now)
+            others = [message for message in taken if self._is_special(message)]
+            try:
+                leases += self._lease_others(others, generation, now)
+            except BrokerUnavailable:
+                with self._consumer.lock:
+                    self._consumer.untake(others)  # it takes the store of results to know whether they have ended
+                if not leases:
+                    raise
         return leases
+
+    def _is_special(self, message: Message) -> bool:
+        """Return whether a job has a history, or is not wanted any more."""
+        return message.wrapped or message.redelivered or message.again or message.id in self._cancelled
 
     def _fresh_lease(self, message: Message, generation: int, now: float) -> Lease:
         message.started = now
@@ -119,7 +138,7 @@ class RabbitBroker(Without):
         leases = []
         uncounted: list[Message] = []
         ended: list[tuple[Message, JobRecord]] = []
-        over = self._over([message.id for message in messages if message.redelivered or message.again])
+        over = self._over([message.id for message in messages])
         for message in messages:
             history = message.history = self._history(message, now)
             message.started = now
@@ -157,6 +176,8 @@ class RabbitBroker(Without):
         """Return in which state a job has ended that is not to be started."""
         if message.id in over:
             return JobState.SUCCEEDED
+        if message.id in self._cancelled:
+            return JobState.CANCELLED
         if history.expires is not None and history.expires <= now:
             return JobState.EXPIRED
         if history.lost and history.lost > self._redeliveries(history.body):
@@ -206,32 +227,21 @@ class RabbitBroker(Without):
     # -- settling -------------------------------------------------------------------------------------------------
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Keep results, publish what is to come, acknowledge (see Broker.settle): in this order, not at once."""
+        """Publish what is to come, keep results, acknowledge (see Broker.settle): in this order, not at once."""
         if not settlements:
             return
         ours = self._still_ours(settlements)
         if not ours:
             return
         now = self._clock()
-        parcels: list[Parcel] = []
+        self._pass_on([pair for pair in ours if not pair[1].passed_on], now)
         kept: defaultdict[float, list[JobRecord]] = defaultdict(list)
         for settlement, message in ours:
             state = _ENDS.get(type(settlement.outcome))
-            if state is None:
-                parcels.append(self._put_off(settlement, message))
-                continue
-            if settlement.followers and state is JobState.SUCCEEDED:
-                parcels += self._followers(settlement, message, now)
-            if not _is_kept(state, settlement.results):
-                continue
-            record = _ended_record(settlement, message, state, now)
-            if self._replies is None:
-                kept[settlement.keep].append(record)
-            elif message.reply_to:
-                parcels.append(self._reply(message, record, settlement.keep))
+            if state is not None and self._replies is None and _is_kept(state, settlement.results):
+                kept[settlement.keep].append(_ended_record(settlement, message, state, now))
         for seconds, records in kept.items():
             self._results.keep(records, seconds)
-        self._publish(parcels)
         with self._consumer.lock:
             held = self._consumer.held
             self._consumer.done([message.tag for _, message in ours if held.get(message.tag) is message])
@@ -246,10 +256,28 @@ class RabbitBroker(Without):
             found = [(it, held.get(it.lease.token) or self._holding.message_of(it.lease)) for it in ours]
             return [(settlement, message) for settlement, message in found if message is not None]
 
-    def _followers(self, settlement: Settlement, message: Message, now: float) -> Iterable[Parcel]:
-        for job in settlement.followers:
-            self._refuse_ties(job)
-            yield self._parcel(job, message.reply_to, now)
+    def _pass_on(self, ours: Sequence[tuple[Settlement, Message]], now: float) -> None:
+        """Publish followers, what is to run again, and replies: once, also where the settle has to be repeated."""
+        parcels: list[Parcel] = []
+        tied: list[Job] = []
+        for settlement, message in ours:
+            state = _ENDS.get(type(settlement.outcome))
+            if state is None:
+                parcels.append(self._put_off(settlement, message))
+                continue
+            if settlement.followers and state is JobState.SUCCEEDED:
+                tied += [job for job in settlement.followers if self._is_tied(job)]
+                plain = [job for job in settlement.followers if not self._is_tied(job)]
+                parcels += [self._parcel(job, message.reply_to, now) for job in plain]
+            if self._replies is not None and message.reply_to and _is_kept(state, settlement.results):
+                record = _ended_record(settlement, message, state, now)
+                parcels.append(self._reply(message, record, settlement.keep))
+        if tied:
+            self._put_tied(tied)
+        if parcels:
+            self._publish(parcels)
+            for _, message in ours:
+                message.passed_on = True
 
     def _put_off(self, settlement: Settlement, message: Message) -> Parcel:
         """Return the message of a job that is to be run again."""
@@ -309,7 +337,7 @@ class RabbitBroker(Without):
     def load(self, ids: Sequence[JobId]) -> list[JobRecord | None]:
         """Return what is known of jobs. One that has no record yet counts as queued: nobody can look for it."""
         found = self._results.load(ids)
-        return [_unheard(id) if record is None else record for id, record in zip(ids, found, strict=True)]
+        return [unheard(id) if record is None else record for id, record in zip(ids, found, strict=True)]
 
     def wait_change(self, seconds: float) -> None:
         """Wait until some job may have changed."""
@@ -400,5 +428,6 @@ def _record(message: Message, state: JobState, attempt: int, now: float, errors:
     )
 
 
-def _unheard(id: JobId) -> JobRecord:
+def unheard(id: JobId) -> JobRecord:
+    """Return the record of a job of which nothing is known: it may be queued or run."""
     return JobRecord(id=id, task="not yet known", queue="", state=JobState.QUEUED, body=b"")

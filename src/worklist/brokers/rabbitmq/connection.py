@@ -343,10 +343,16 @@ def _connect(address: Address) -> socket.socket:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             return plain if address.tls is None else address.tls.wrap_socket(plain, server_hostname=host)
         except ssl.SSLError as error:
-            reasons.append(f"TLS: {error.reason or error}")
+            reasons.append(_TLS_REASONS.get(error.reason or "", f"TLS: {error.reason or error}"))
         except OSError as error:
             reasons.append(_reason(error))
     raise ConnectionLost(f"{address} cannot be reached: {'; '.join(reasons)}")
+
+
+_TLS_REASONS = {
+    "WRONG_VERSION_NUMBER": "it speaks no TLS at this port; expected amqp://, or the port of TLS (5671)",
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not to be trusted; ?cafile=FILE names who may have signed it",
+}
 
 
 def _reason(error: OSError) -> str:

@@ -8,7 +8,7 @@ messages and no jobs.
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,7 +42,8 @@ _MOST = 4096
 class Consumer:
     """Consumes the queues that were asked for last. Its `lock` is held by whoever calls anything but `wait`.
 
-    `generation` counts the connections: what was taken from an earlier one is no longer ours.
+    `generation` counts the connections, downwards from -1, so that no number of another broker's leases is among them.
+    What was taken from an earlier one is no longer ours.
     """
 
     def __init__(self, address: Address, names: Names, queue_type: QueueType) -> None:
@@ -50,8 +51,9 @@ class Consumer:
         self._names = names
         self._type: QueueType = queue_type
         self.lock = threading.RLock()
-        self.generation = 1
+        self.generation = -1
         self._heartbeat = USUAL_HEARTBEAT
+        self._silent: set[str] = set()
         self._avoided: dict[str, float] = {}
         self._checked_at = time.monotonic()
         self._suspicious = False
@@ -90,7 +92,7 @@ class Consumer:
     def _lose(self) -> None:
         connection = self._connection
         self._forget_all()
-        self.generation += 1
+        self.generation -= 1
         if connection is not None:
             connection.drop()
         self.wake()
@@ -133,6 +135,14 @@ class Consumer:
         self._buffered -= len(taken)
         return taken
 
+    def untake(self, messages: Sequence[Message]) -> None:
+        """Have messages wait again that were taken last, before all others."""
+        for message in reversed(messages):
+            if self.held.get(message.tag) is message:
+                names = [self._names.queue(message.queue, band) for band in range(len(BANDS))]
+                self._buffers[message.queue][names.index(message.origin)].appendleft(message)
+                self._buffered += 1
+
     def _take_in(self, queues: Sequence[str], limit: int, heartbeat: float) -> None:
         """Read what has come, and see to it that enough will."""
         with self._watched():
@@ -159,15 +169,24 @@ class Consumer:
                 if self._is_avoided(name):
                     continue
                 topology.declare(name)
-                self._consumers[f"{self._round}.{len(self._consumers)}"] = (queue, band, name)
-        connection.tell(*(commands.Basic.Consume(0, name, tag) for tag, (_, _, name) in self._consumers.items()))
-        for _, _, name in [*self._consumers.values()]:
-            try:
-                connection.expect(commands.Basic.ConsumeOk)
-            except ConnectionLost:
-                self._avoided[name] = time.monotonic() + AVOID_SECONDS
-                raise
+                tag = f"{self._round}.{len(self._consumers)}"
+                self._consumers[tag] = (queue, band, name)
+                self._start(connection, tag, name)
         return True
+
+    def _start(self, connection: Connection, tag: str, name: str) -> None:
+        """Consume one queue. Of several at once it could not be told which of them keeps the answers to all waiting.
+
+        One that gives no answer on two connections, one after the other, is left alone for a while.
+        """
+        try:
+            connection.ask(commands.Basic.Consume(0, name, tag), commands.Basic.ConsumeOk)
+        except ConnectionLost:
+            if name in self._silent:
+                self._avoided[name] = time.monotonic() + AVOID_SECONDS
+            self._silent.add(name)
+            raise
+        self._silent.discard(name)
 
     def _is_avoided(self, name: str) -> bool:
         return self._avoided.get(name, 0.0) > time.monotonic()
@@ -228,6 +247,10 @@ class Consumer:
                 get = commands.Basic.Get(0, queue, no_ack=True)
                 self._connection.ask(get, Message, commands.Basic.GetEmpty)
 
+    def consumes_only(self, queues: Sequence[str]) -> bool:
+        """Return whether no other queues than these are consumed."""
+        return self._consumed.issubset(queues)
+
     def withdraw(self, idle: float = 0.0) -> list[Message]:
         """Stop consuming and return what nobody has leased; nothing where somebody leased within `idle` seconds."""
         if self._connection is None or time.monotonic() - self._taken_at < idle or (idle and not self._buffered):
@@ -243,27 +266,43 @@ class Consumer:
 
     def is_empty(self, queues: Sequence[str]) -> bool:
         """Return whether these queues have no message that waits, here or in RabbitMQ."""
+        return not any(self._depths(queues))
+
+    def depth(self, queue: str) -> int:
+        """Return how many messages of a queue wait, here or in RabbitMQ; not those on their way, or sent to others."""
+        return sum(self._depths((queue,)))
+
+    def _depths(self, queues: Sequence[str]) -> Iterator[int]:
         with self._watched():
             connection, topology = self._ready(self._heartbeat)
             for queue in queues:
-                if any(self._buffers.get(queue, ())):
-                    return False
-                for band in range(len(BANDS)):
-                    name = self._names.queue(queue, band)
-                    if self._is_avoided(name):
-                        continue
+                yield sum(map(len, self._buffers.get(queue, ())))
+                for name in self._names_of(queue):
                     topology.declare(name)
                     passive = commands.Queue.Declare(0, name, passive=True)
-                    if connection.ask(passive, commands.Queue.DeclareOk).message_count:
-                        return False
-        return True
+                    yield connection.ask(passive, commands.Queue.DeclareOk).message_count
+
+    def _names_of(self, queue: str) -> list[str]:
+        names = [self._names.queue(queue, band) for band in range(len(BANDS))]
+        return [name for name in names if not self._is_avoided(name)]
+
+    def purge(self, queue: str) -> int:
+        """Remove the messages of a queue that wait in RabbitMQ; return how many there were."""
+        with self._watched():
+            connection, topology = self._ready(self._heartbeat)
+            removed = 0
+            for name in self._names_of(queue):
+                topology.declare(name)
+                removed += connection.ask(commands.Queue.Purge(0, name), commands.Queue.PurgeOk).message_count
+        return removed
 
     # -- waiting ----------------------------------------------------------------------------------------------------
 
-    def wait(self, queues: Sequence[str], seconds: float) -> None:
-        """Return as soon as a message has come in, or after `seconds`."""
+    def wait(self, queues: Sequence[str], seconds: float, over: Callable[[], bool] = lambda: False) -> None:
+        """Return as soon as a message has come in, or after `seconds`; at once where the wait is `over`."""
         with self._wakers.waiting() as woken:
-            self._wait(queues, time.monotonic() + seconds, woken)
+            if not over():  # asked where `wake` is heard, so that neither comes too early for the other
+                self._wait(queues, time.monotonic() + seconds, woken)
 
     def _wait(self, queues: Sequence[str], end: float, woken: int) -> None:
         while True:
@@ -305,7 +344,7 @@ class Consumer:
         with self.lock:
             connection, self._connection = self._connection, None
             self._forget_all()
-            self.generation += 1
+            self.generation -= 1
             if connection is not None:
                 connection.close()
         self.wake()

@@ -109,7 +109,7 @@ def confirmed(payload: bytes) -> tuple[int, bool]:
 class Message:
     """A message that has come in. `tag` numbers it within its channel; a returned one has none.
 
-    `queue`, `origin`, `history` and `started` are for those who take it.
+    `queue`, `origin`, `history`, `started` and `passed_on` are for those who take it.
     """
 
     __slots__ = (
@@ -120,6 +120,7 @@ class Message:
         "history",
         "id",
         "origin",
+        "passed_on",
         "queue",
         "redelivered",
         "reply_to",
@@ -135,7 +136,7 @@ class Message:
         self.consumer = consumer
         self.redelivered = redelivered
         self.headers: dict[str, object] | None = None
-        self.wrapped = self.again = False
+        self.wrapped = self.again = self.passed_on = False
         self.id = self.task = self.reply_to = self.queue = self.origin = ""
         self.time = 0
         self.started = 0.0

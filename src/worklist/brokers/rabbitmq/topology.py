@@ -62,6 +62,10 @@ class Names:
         """Return the RabbitMQ queues that were asked for so far."""
         return [*self._queues.values()]
 
+    def queues(self) -> set[str]:
+        """Return the queues that these belong to."""
+        return {queue for queue, _ in self._queues}
+
     def level(self, n: int) -> str:
         """Return the name of the queue and of the exchange of a level of delay."""
         return f"{self.prefix}:delay.{n:02}"

@@ -9,9 +9,17 @@ from ...core.lane import Lane
 from ...core.ports import Capabilities, Change, Filter, GroupRecord, LaneChange, WorkerInfo
 from ...core.schedule import Schedule
 
-CAPABILITIES = Capabilities(key=False, inspect=False, lane=False, group=False, schedule=False)
+CAPABILITIES = Capabilities(key=False, inspect=False, lane=False, group=False, schedule=False, complete=False)
 """What is left to it."""
-ELSEWHERE = "use a postgresql://, redis:// or sqlite:// URL for it"
+ELSEWHERE = "use a postgresql://, redis:// or sqlite:// URL for it, here or as results="
+
+
+def with_ledger(ledger: Capabilities) -> Capabilities:
+    """Return what RabbitMQ can do with such a ledger beside it."""
+    names = CAPABILITIES.__struct_fields__
+    return Capabilities(
+        **{name: getattr(CAPABILITIES, name) or (name != "complete" and getattr(ledger, name)) for name in names}
+    )
 
 
 def refuse(what: str) -> NoReturn:

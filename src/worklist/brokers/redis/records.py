@@ -37,6 +37,7 @@ STATES = {
 }
 CODES = {state: code for code, state in STATES.items()}
 
+_RANK_OF_SUCCESS = 1 << 30  # as in verb_keep.lua; that of other ends is their attempt
 _UNTIED = Ties()
 _TIMES = struct.Struct("<dd")
 _FINISHED = struct.Struct("<BddiiI")
@@ -211,8 +212,9 @@ def _other(it: Settlement, codec: Codec) -> dict[str, Any]:
 
 
 def packed_record(record: JobRecord) -> tuple[JobId, int, Any]:
-    """Return how the record of a job is kept that has ended in another broker."""
-    return record.id, record.attempt, binary(encode(record))
+    """Return how the record of a job is kept that has ended in another broker, with its rank among such records."""
+    rank = _RANK_OF_SUCCESS if record.state is JobState.SUCCEEDED else record.attempt
+    return record.id, rank, binary(encode(record))
 
 
 def record_of(found: Sequence[Any] | None, codec: Codec) -> JobRecord | None:

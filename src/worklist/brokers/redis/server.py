@@ -71,6 +71,12 @@ _MEANINGS: tuple[tuple[tuple[type[Exception], ...], tuple[str, ...], type[Workli
     ),
     (
         (),
+        ("unknown command 'SENTINEL'",),
+        BrokerError,
+        "{where} is no sentinel; expected redis:// and the name of one server, or the port of a sentinel (26379)",
+    ),
+    (
+        (),
         ("CERTIFICATE_VERIFY_FAILED",),
         BrokerError,
         "the certificate of {where} is not to be trusted: {text}; ?cafile=FILE names who may have signed it",

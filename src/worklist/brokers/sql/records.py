@@ -77,11 +77,15 @@ def with_error(errors: bytes | None, error: ErrorInfo | None) -> bytes | None:
 
 def last_error(errors: bytes | None) -> ErrorInfo | None:
     """Return the newest of a stored history of errors."""
-    return _decode_errors(errors)[-1] if errors else None
+    history = _decode_errors(errors) if errors else ()
+    return history[-1] if history else None
 
 
 def kept_row(seq: int, record: JobRecord) -> tuple[Any, ...]:
-    """Return what the statement `keep` writes of a job that has ended in another broker."""
+    """Return what the statement `keep` writes of a job that has ended in another broker.
+
+    One that has failed has a history of errors, be it an empty one: it is found by that.
+    """
     return (
         seq,
         record.id,
@@ -97,7 +101,7 @@ def kept_row(seq: int, record: JobRecord) -> tuple[Any, ...]:
         record.started,
         record.finished,
         record.result,
-        encode(record.errors) if record.errors else None,
+        encode(record.errors) if record.errors or record.state is JobState.FAILED else None,
         encode(record.progress) if record.progress is not None else None,
         encode(record.logs) if record.logs else None,
     )

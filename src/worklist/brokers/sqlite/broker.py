@@ -84,6 +84,11 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
         self._watches_lock = threading.Lock()
         self._file.on_reopened = self.wake
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._file.path
+
     # -- putting --------------------------------------------------------------------------------------------
 
     def put(self, jobs: Sequence[Job]) -> list[JobId]:
@@ -345,6 +350,10 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
         tied = [seq for seq, _, _, tied in late if tied > LANE]
         if tied:
             self._groups.ended_without_worker(db, tied, EXPIRED, now)
+
+    def let_lapse(self, queue: str) -> None:
+        """End every lease of a queue's jobs now, where all who held one are known to be dead."""
+        self._file.write(SQL["let_lapse"], (queue,))
 
     def _lapse(self, db: Connection, now: float) -> None:
         """Make the jobs of silent workers due again, or fail those that too many workers died with."""
@@ -628,7 +637,7 @@ class SqliteBroker(SqliteInspector, SqliteSchedules):
                 place, free = db.execute(SQL["find_place"], (place_of(record.id), record.id)).fetchone()
                 if place is not None:
                     state, attempt = db.execute(SQL["kept"], (place,)).fetchone()
-                    if state < SUCCEEDED or attempt > record.attempt:
+                    if state <= SUCCEEDED or attempt > record.attempt:
                         continue
                 row = rows.kept_row(place or free or place_of(record.id), record)
                 db.execute(SQL["keep"], row)

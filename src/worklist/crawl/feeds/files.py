@@ -72,6 +72,9 @@ class FileFeed:
 
     @contextlib.contextmanager
     def _transaction(self) -> Any:
+        if not self._durable:  # nothing is in the ledger of a crawl in memory
+            yield
+            return
         self._ledger.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -241,16 +244,22 @@ class FileFeed:
     # -- the end ------------------------------------------------------------------------------------------------------
 
     def _finish_file(self) -> None:
-        if self.options.format == "parquet" and self.path.exists():  # else another process has done so
+        """Make the Parquet file, of what was kept aside for it, unless another process has done so."""
+        if self.options.format != "parquet" or not self.path.exists():
+            return
+        if self.items or self.options.store_empty or self.batch > 1:
             target = self.path.with_name(self.path.name.removesuffix(".part"))
             write_parquet(self.path, target, append=not self.options.overwrite and self.batch == 1)
+        self.path.unlink()
 
     def close(self, finished: bool) -> None:
         """Close the file; the ledger of a crawl that has finished is removed."""
         try:
             if self._durable:
                 self._read_state()
-            self._finish_file() if finished else None
+            if finished:
+                with self._transaction():  # so that of several processes one does it
+                    self._finish_file()
         finally:
             self._ledger.close()
             if self._file >= 0:
@@ -262,7 +271,7 @@ class FileFeed:
     def _remove_what_is_over(self) -> None:
         for ending in ("", "-wal", "-shm"):
             self._ledger_path.with_name(self._ledger_path.name + ending).unlink(missing_ok=True)
-        if self.options.format == "parquet" or (not self.items and not self.options.store_empty and self.batch == 1):
+        if not self.items and not self.options.store_empty and self.batch == 1:
             self.path.unlink(missing_ok=True)
 
 

@@ -5,6 +5,7 @@ http.cookiejar decides what belongs to whom. `meta["cookiejar"]` names a session
 
 from __future__ import annotations
 
+import logging
 import urllib.request
 from http.client import HTTPMessage
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -12,11 +13,14 @@ from typing import Any
 
 from ..exceptions import NotConfigured
 
+logger = logging.getLogger("worklist.crawl")
+
 
 class CookiesMiddleware:
     """Sends the cookies of a session, and keeps those that a response sets."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, debug: bool = False) -> None:
+        self._debug = debug
         self.jars: dict[Any, CookieJar] = {}
         self._filled: set[Any] = set()
 
@@ -25,7 +29,7 @@ class CookiesMiddleware:
         """Make it."""
         if not crawler.settings.getbool("COOKIES_ENABLED"):
             raise NotConfigured("COOKIES_ENABLED is false")
-        return cls()
+        return cls(debug=crawler.settings.getbool("COOKIES_DEBUG"))
 
     def _jar(self, request: Any) -> tuple[Any, CookieJar]:
         name = request.meta_get("cookiejar")
@@ -46,6 +50,8 @@ class CookiesMiddleware:
         sent = asked.get_header("Cookie")
         if sent:
             request.headers[b"Cookie"] = sent.encode("utf-8", "replace")
+            if self._debug:
+                logger.info("sent to %s: Cookie: %s", request.url, sent)
 
     def process_response(self, request: Any, response: Any, spider: Any) -> Any:
         """Keep what the response sets; a cookie for another domain is refused."""
@@ -54,6 +60,8 @@ class CookiesMiddleware:
             name, jar = self._jar(request)
             jar.extract_cookies(_Answer([one.decode("utf-8", "replace") for one in set_cookies]), _asked(request))  # type: ignore[arg-type]
             self._filled.add(name)
+            if self._debug:
+                logger.info("received from %s: Set-Cookie: %s", request.url, set_cookies)
         return response
 
 

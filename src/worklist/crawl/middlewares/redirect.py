@@ -65,8 +65,7 @@ class RedirectMiddleware(_Redirects):
             return response
         if request.meta.get("dont_redirect"):
             return response
-        text = safe_url_string(location.decode("latin-1") if not _is_utf8(location) else location.decode("utf-8"))
-        url = urljoin(request.url, text)
+        url = _target(request.url, location)
         if not url.startswith(("http://", "https://")):
             return response
         if "#" not in url and "#" in request.url:
@@ -77,6 +76,15 @@ class RedirectMiddleware(_Redirects):
                 target.headers.pop(name)
             return target
         return self._redirected(request, url, response.status)
+
+
+def _target(url: str, location: bytes) -> str:
+    """Return where a redirect leads; nothing where that is no URL."""
+    text = location.decode("utf-8" if _is_utf8(location) else "latin-1")
+    try:
+        return urljoin(url, safe_url_string(text))
+    except ValueError:
+        return ""
 
 
 def _handled(request: Any, response: Any, spider: Any) -> bool:

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from ...core.outcome import Retry
-from ..exceptions import BodyTooLarge, DownloadError, NotConfigured
+from ..exceptions import BodyTooLarge, CertificateRefused, DownloadError, NotConfigured
 from ..frontier import slot_of
 
 _LONGEST = 60.0
@@ -44,7 +44,7 @@ class RetryMiddleware:
 
     def process_exception(self, request: Any, exception: BaseException, spider: Any) -> None:
         """Have a request tried again whose connection failed."""
-        passing = isinstance(exception, DownloadError) and not isinstance(exception, BodyTooLarge)
+        passing = isinstance(exception, DownloadError) and not isinstance(exception, BodyTooLarge | CertificateRefused)
         if passing and not request.meta_get("dont_retry"):
             self._again(request, str(exception), None)
 

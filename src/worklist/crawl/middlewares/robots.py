@@ -36,16 +36,18 @@ class RobotsTxtMiddleware:
 
     async def process_request(self, request: Any, spider: Any) -> None:
         """Raise IgnoreRequest for what is forbidden."""
-        if request.meta_get("dont_obey_robotstxt"):
-            return
+        if not request.meta_get("dont_obey_robotstxt") and not await self.allows(request):
+            self._crawler.stats.inc_value("robotstxt/forbidden")
+            raise IgnoreRequest(f"{request.url} is forbidden by robots.txt")
+
+    async def allows(self, request: Any) -> bool:
+        """Return whether a request may be made; robots.txt is fetched where it is not known yet."""
         origin = "/".join(request.url.split("/", 3)[:3])
         known = self._rules.get(origin)
         if known is None:
             known = self._begin(origin, request)
         rules = known.result() if known.done() else await asyncio.shield(known)
-        if rules is not None and not rules.can_fetch(request.url, self._agent):
-            self._crawler.stats.inc_value("robotstxt/forbidden")
-            raise IgnoreRequest(f"{request.url} is forbidden by robots.txt")
+        return rules is None or bool(rules.can_fetch(request.url, self._agent))
 
     def _begin(self, origin: str, request: Any) -> asyncio.Future[Protego | None]:
         if len(self._rules) >= _MOST_HOSTS:
@@ -75,7 +77,7 @@ class RobotsTxtMiddleware:
         stats.inc_value(f"robotstxt/response_status_count/{response.status}")
         if response.status != 200:
             return None
-        rules = Protego.parse(response.body.decode("utf-8", "replace"))
+        rules = Protego.parse(response.body.decode("utf-8-sig", "replace"))
         await self._slow_down(rules, slot)
         return rules
 

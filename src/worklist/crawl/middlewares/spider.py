@@ -79,15 +79,19 @@ class OffsiteMiddleware(BaseSpiderMiddleware):
             raise NotConfigured("the spider has no allowed_domains")
         return cls(crawler)
 
-    def get_processed_request(self, request: Any, response: Any) -> Any:
-        """Return the request, None where its host is not allowed."""
-        host = host_of(request.url)
+    def permits(self, url: str) -> bool:
+        """Return whether the host of a URL is allowed."""
+        host = host_of(url)
         verdict = self._verdicts.get(host)
         if verdict is None:
             if len(self._verdicts) > 10_000:
                 self._verdicts.clear()
             verdict = self._verdicts[host] = self._pattern is None or self._pattern.match(host) is not None
-        if verdict or request.dont_filter or request.meta_get("allow_offsite"):
+        return verdict
+
+    def get_processed_request(self, request: Any, response: Any) -> Any:
+        """Return the request, None where its host is not allowed."""
+        if self.permits(request.url) or request.dont_filter or request.meta_get("allow_offsite"):
             return request
         self.stats.inc_value("offsite/filtered")
         return None

@@ -13,8 +13,28 @@ SELECT coalesce(%s, extract(epoch FROM clock_timestamp())::float8), pg_notify(%s
 SELECT @.put_1(%s, %s::bigint[], %s::text[], %s::text[], %s::integer[], %s::text[], %s::float8[], %s::float8[],
                %s::float8[], %s::bytea[])
 
+-- name: put_one
+-- With values in PostgreSQL's binary format.
+SELECT @.put_one_2($1::float8, $2::bigint, $3::text, $4::text, $5::integer, $6::text, $7::float8, $8::float8,
+                   $9::float8, $10::bytea)
+
+-- name: copy
+-- The moment, and jobs in PostgreSQL's binary format: brokers/postgres/copying.py. `bundle` follows.
+SELECT coalesce({fixed}::float8, extract(epoch FROM clock_timestamp())::float8);
+COPY @.jobs (seq, id, body, enqueued, due, rank, state, queue, task) FROM STDIN (FORMAT binary)
+
+-- name: bundle
+; SELECT @.bundle_2(convert_from(decode('{queue}', 'hex'), 'UTF8'), {rank}, '{{{places}}}')
+
+-- name: break_up_first
+-- Of jobs that were put by hundreds, lets as many be leased one by one as are wanted.
+SELECT @.break_up_first_2(%s::text[], %s::integer)
+
+-- name: break_up_of
+SELECT @.break_up_of_2(%s::bigint[])
+
 -- name: exchange
-SELECT * FROM @.exchange_1(%s, %s::bigint[], %s::bigint[], %s::bytea[], %s, %s::bigint[], %s::bigint[],
+SELECT * FROM @.exchange_2(%s, %s::bigint[], %s::bigint[], %s::bytea[], %s, %s::bigint[], %s::bigint[],
                            %s::text[], %s::text[], %s::bigint[], %s, %s::text[], %s, %s)
 
 -- name: put_tied
@@ -189,7 +209,7 @@ AND NOT EXISTS (SELECT 1 FROM @.jobs WHERE jobs.seq = keys.seq AND jobs.id = it.
 
 -- name: keep
 -- Records of jobs that have ended in another broker. Returns those that were written: not where another job stands, one
--- of our own that has not ended, or the record of a later attempt.
+-- of our own that has not ended, or the record of a success or of a later attempt.
 INSERT INTO @.jobs (seq, id, queue, rank, state, task, enqueued, due, body, attempt, lost, started, finished, result,
                     errors, progress, logs)
 SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::integer[], %s::smallint[], %s::text[], %s::float8[],
@@ -199,7 +219,7 @@ ON CONFLICT (seq) DO UPDATE
 SET attempt = excluded.attempt, lost = excluded.lost, state = excluded.state, body = excluded.body,
     started = excluded.started, finished = excluded.finished, result = excluded.result, errors = excluded.errors,
     progress = excluded.progress, logs = excluded.logs
-WHERE jobs.id = excluded.id AND jobs.state > 2 AND jobs.attempt <= excluded.attempt
+WHERE jobs.id = excluded.id AND jobs.state > 3 AND jobs.attempt <= excluded.attempt
 RETURNING seq, id, finished
 
 -- name: retain
@@ -247,6 +267,7 @@ SELECT info FROM @.workers WHERE until > coalesce(%s, extract(epoch FROM clock_t
 SELECT EXISTS (SELECT 1 FROM unnest(%(queues)s::text[]) AS it (queue)
                WHERE NOT EXISTS (SELECT 1 FROM @.paused WHERE paused.queue = it.queue)
                AND (EXISTS (SELECT 1 FROM @.ready WHERE ready.queue = it.queue AND ready.lane = '')
+                    OR EXISTS (SELECT 1 FROM @.bundles WHERE bundles.queue = it.queue)
                     OR EXISTS (SELECT 1 FROM @.arrivals WHERE arrivals.queue = it.queue)
                     OR EXISTS (SELECT 1 FROM @.turns WHERE turns.queue = it.queue AND opens = 0))),
        least((SELECT min(due) FROM @.delayed), (SELECT min(until) FROM @.leases),

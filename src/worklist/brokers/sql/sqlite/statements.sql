@@ -40,6 +40,11 @@ SELECT EXISTS (SELECT 1 FROM leases WHERE until <= ?1),
 -- name: lapsed
 SELECT number, worker, jobs FROM leases WHERE until <= ?;
 
+-- name: let_lapse
+UPDATE leases SET until = 0 WHERE EXISTS (
+    SELECT 1 FROM jobs WHERE state = 2 AND queue = ? AND number = leases.number
+    AND seq IN (SELECT value FROM json_each(leases.jobs)));
+
 -- name: lapsed_jobs
 SELECT seq, attempt, lost, cancelling, errors, body, key, id, tied, lane, queue FROM jobs
 WHERE state = 2 AND number = ? AND seq IN (SELECT value FROM json_each(?)) ORDER BY seq;
