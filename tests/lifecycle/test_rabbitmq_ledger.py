@@ -109,7 +109,8 @@ class Fleet:
         self.check_ends(handles)
         runs = self.place.runs()
         assert set(runs) == set(range(len(handles))), "a job was lost"
-        assert self.ran() - len(handles) <= twice, "more jobs ran twice than can have been in flight"
+        again = {n: times for n, times in runs.items() if times > 1}
+        assert self.ran() - len(handles) <= twice, f"more ran twice than can have been in flight: {again}"
 
     def check_ends(self, handles: list[Any], *others: Any) -> None:
         """Check that all jobs have ended, the first ones with their numbers as results, and that nothing is left."""
