@@ -328,6 +328,21 @@ def test_several_processes_end_with_one_parquet_file(tmp_path, monkeypatch, over
     assert [each.name for each in tmp_path.iterdir()] == ["out.parquet"]
 
 
+@pytest.mark.parametrize("name", ["out.jsonl", "out.json", "out.csv", "out.xml", "table"])
+def test_who_joins_as_the_crawl_ends_empties_nothing(tmp_path, name):
+    target = f"sqlite:///{tmp_path}/items.db?table=items" if name == "table" else tmp_path / name
+    written(target, [[{"n": "1"}]], crawl_id="crawl-1", overwrite=True)
+    late = crawler(target, overwrite=True)
+    late.resumed = True
+    feeds.open(late).close("finished")
+    if name == "table":
+        connection = sqlite3.connect(tmp_path / "items.db")
+        assert connection.execute("SELECT n FROM items").fetchall() == [("1",)]
+        connection.close()
+    else:
+        assert read(target) == [{"n": "1"}]
+
+
 def test_no_parquet_file_without_items(tmp_path):
     written(tmp_path / "out.parquet", [], store_empty=False)
     assert list(tmp_path.iterdir()) == []

@@ -50,13 +50,14 @@ class Feeds:
 def open(crawler: Any) -> Feeds:
     """Open the feeds of a crawl: those of its setting FEEDS. Raises ConfigError and FeedError."""
     crawl = getattr(crawler, "crawl_id", None)
+    resumed = getattr(crawler, "resumed", False)  # then it empties nothing: its feeds were begun before it was
     opened: list[FileFeed | TableFeed] = []
     for options in feeds_of(crawler.settings):
         if options.format == "parquet":
             check_parquet()
         if not options.is_table:
-            opened.append(FileFeed(options, crawler.spider, crawl))
+            opened.append(FileFeed(options, crawler.spider, crawl, resumed=resumed))
         else:
             kind = SqliteFeed if options.uri.startswith("sqlite") else PostgresFeed
-            opened.append(kind(options, crawl))
+            opened.append(kind(options, crawl, resumed=resumed))
     return Feeds(opened, crawler.stats, crawler.signals)

@@ -41,8 +41,9 @@ class FeedError(WorklistError):
 class FileFeed:
     """One file, or with `batch_item_count` one after the other."""
 
-    def __init__(self, options: FeedOptions, spider: Any, crawl: str | None) -> None:
+    def __init__(self, options: FeedOptions, spider: Any, crawl: str | None, *, resumed: bool = False) -> None:
         self.options = options
+        self._begins_anew = options.overwrite and not resumed
         self._spider = spider
         self._moment = dt.datetime.now(dt.UTC)
         self._durable = crawl is not None
@@ -120,7 +121,7 @@ class FileFeed:
         """Give the byte at which the next item goes: the end of what is in the file, without what closes it."""
         self._descriptor()
         length = os.fstat(self._file).st_size
-        if self.options.overwrite or self.options.format == "parquet" or not length:
+        if self._begins_anew or self.options.format == "parquet" or not length:
             os.ftruncate(self._file, 0)
             return 0
         content = _ends(self._file, length)

@@ -21,7 +21,7 @@ class TableFeed:
 
     mark = "?"
 
-    def __init__(self, options: FeedOptions, crawl: str | None) -> None:
+    def __init__(self, options: FeedOptions, crawl: str | None, *, resumed: bool = False) -> None:
         self.options = options
         self.table = table_of(options.uri)
         self._pages = f"{self.table}_pages"
@@ -29,7 +29,7 @@ class TableFeed:
         self._connect()
         self._columns = self._known_columns()
         self._run(f'CREATE TABLE IF NOT EXISTS "{self._pages}" (crawl TEXT, page TEXT, PRIMARY KEY (crawl, page))')
-        if options.overwrite and not self._goes_on():
+        if options.overwrite and not resumed and not self._goes_on():
             self._run(f'DROP TABLE IF EXISTS "{self.table}"')
             self._columns = {}
         self._commit()
