@@ -80,7 +80,18 @@ class OnRabbitmq(MessageContract):
 
 
 class TestRabbitmq(OnRabbitmq, MessagesAlone):
-    pass
+    def test_a_worker_that_has_become_slow_is_sent_fewer_messages(self, broker: Store) -> None:
+        consumer: Any = broker._consumer  # type: ignore[attr-defined]
+        broker.put([a_job() for _ in range(2000)])
+        for room in (8, 592):
+            broker.settle([Settlement(it, Done()) for it in leases(broker, room)])
+        assert consumer._prefetch >= 592
+        for _ in range(40):
+            consumer._dropped_at = 0.0
+            broker.settle([Settlement(it, Done()) for it in leases(broker, 1)])
+            time.sleep(0.02)
+        assert consumer._prefetch <= 64
+        assert all(it.attempt == 1 for it in leases(broker, 1360))
 
 
 class TestClassicQueues(TestRabbitmq):

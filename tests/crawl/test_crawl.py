@@ -9,6 +9,7 @@ import sys
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -16,10 +17,13 @@ from worklist import Worklist
 from worklist.core.job import JobState
 from worklist.crawl import (
     CloseSpider,
+    CrawlSpider,
     DropItem,
     FormRequest,
     IgnoreRequest,
+    LinkExtractor,
     Request,
+    Rule,
     Spider,
     run_crawl,
 )
@@ -456,3 +460,26 @@ def test_what_a_killed_crawl_held_is_taken_back_at_once(site, tmp_path):
 
 def running_in(app):
     return app.store.counts()["crawl-pages"].get(JobState.RUNNING, 0)
+
+
+def test_a_crawl_spiders_rules_see_the_start_page_where_it_is_linked(site):
+    class Pages(CrawlSpider):
+        name = "pages"
+        start_urls = (site.url + "/page/0",)
+        allowed_domains = ("127.0.0.1",)
+        rules = (Rule(LinkExtractor(allow="/page/"), callback="keep", follow=True),)
+        kept: ClassVar = []
+
+        def keep(self, response):
+            self.kept.append(response.url)
+
+    run_crawl(Pages, settings=QUICK)
+    assert sorted(Pages.kept) == sorted(f"{site.url}/page/{n}" for n in range(site.pages))
+    assert site.count("/page/0") == 2
+    assert len(site.paths()) == len({*site.paths()}) + 1
+
+
+def test_the_url_of_a_response_is_without_fragment(site):
+    _, got = crawler(site, ["/page/1#here"])
+    assert [each.url for each in got] == [f"{site.url}/page/1"]
+    assert got[0].request.url == f"{site.url}/page/1#here"

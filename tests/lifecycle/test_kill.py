@@ -10,12 +10,12 @@ from .conftest import Place, eventually
 
 
 def test_kills_at_random_lose_nothing(place: Place) -> None:
-    jobs = 4000
+    jobs, naps = 4000, 1500
     handles = place.tasks.touch.enqueue_many([(n,) for n in range(jobs)])
-    slow = place.tasks.nap.enqueue_many([(jobs + n, 0.01) for n in range(300)])
+    slow = place.tasks.nap.enqueue_many([(jobs + n, 0.01) for n in range(naps)])
     kills = 0
     worker = place.worker(threads=4)
-    while kills < 5 and place.counts().get("succeeded", 0) < jobs + 300:
+    while kills < 5 and place.counts().get("succeeded", 0) < jobs + naps:
         before = sum(place.runs().values())
         goal = before + random.randrange(100)
         eventually(lambda goal=goal: sum(place.runs().values()) > goal)
@@ -23,10 +23,10 @@ def test_kills_at_random_lose_nothing(place: Place) -> None:
         kills += 1
         worker.wait()
         worker = place.worker(threads=4)
-    eventually(lambda: place.counts().get("succeeded", 0) == jobs + 300)
+    eventually(lambda: place.counts().get("succeeded", 0) == jobs + naps)
     runs = place.runs()
     assert kills >= 3
-    assert set(runs) == set(range(jobs + 300)), "a job was lost"
+    assert set(runs) == set(range(jobs + naps)), "a job was lost"
     doubles = sum(runs.values()) - len(runs)
     assert doubles <= kills * 405, "more jobs ran twice than can have been in flight"
     assert [handle.result(timeout=0) for handle in handles] == list(range(jobs))

@@ -36,7 +36,7 @@ def vhost_of(fleet: Fleet) -> str:
 
 
 def test_delayed_jobs_outlive_the_server(fleet: Fleet) -> None:
-    fleet.put(delays=[0.5 + n / 2 for n in range(20)])
+    fleet.put(JOBS // 5, delays=[0.5 + n / 2 for n in range(20)])
     fleet.worker()
     fleet.strike(0.2, lambda: time.sleep(1.0))  # RabbitMQ 3.10 does not find queues again that are younger
     fleet.strike(0.2, fleet.server.kill)

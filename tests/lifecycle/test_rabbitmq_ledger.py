@@ -79,7 +79,7 @@ class Fleet:
         if not ledger.startswith("sqlite"):
             address = ledger.partition("://")[2].rpartition("@")[2].partition("/")[0]
             self.ledger = Proxy(int(address.rpartition(":")[2]))
-            url = ledger.replace(address, f"127.0.0.1:{self.ledger.port}")
+            url = ledger.replace(address, f"127.0.0.1:{self.ledger.port}") + "&timeout=1"
         monkeypatch.setenv("WORKLIST_RESULTS", url)
         monkeypatch.setenv("DIED", str(self.died))
         self.place = Place(
@@ -91,7 +91,7 @@ class Fleet:
         if die_at is not None:
             self.place.environment["DIE_AT"] = die_at
         try:
-            return self.place.worker(lease=2.0, threads=4)
+            return self.place.worker(lease=5.0, threads=4)
         finally:
             self.place.environment.pop("DIE_AT", None)
 
@@ -109,7 +109,8 @@ class Fleet:
         self.check_ends(handles)
         runs = self.place.runs()
         assert set(runs) == set(range(len(handles))), "a job was lost"
-        assert self.ran() - len(handles) <= twice, "more jobs ran twice than can have been in flight"
+        again = {n: times for n, times in runs.items() if times > 1}
+        assert self.ran() - len(handles) <= twice, f"more ran twice than can have been in flight: {again}"
 
     def check_ends(self, handles: list[Any], *others: Any) -> None:
         """Check that all jobs have ended, the first ones with their numbers as results, and that nothing is left."""

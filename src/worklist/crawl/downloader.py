@@ -126,7 +126,7 @@ class Downloader:
             body = unpacked(headers, body, most, request.url)
         version = answer.version
         protocol = f"HTTP/{version.major}.{version.minor}" if version is not None else None
-        return response_for(request, request.url, answer.status, headers, body, protocol=protocol)
+        return response_for(request, request.url.partition("#")[0], answer.status, headers, body, protocol=protocol)
 
     async def close(self) -> None:
         """Give back the connections."""

@@ -79,15 +79,19 @@ class Frontier:
     def job(self, request: Request, *, start: bool = False, trust: bool = True) -> Job | None:
         """Return the job of a request; None where it was put lately.
 
-        `start`: it is one that the crawl begins with, so it is put once, also if the crawl begins again. `trust`:
-        whether what was put lately is known to be in the queue. Raises NotSupported for what cannot lie in a queue.
+        `start`: it is one that the crawl begins with, so it is put once, also if the crawl begins again; for a spider
+        that `meets_start_pages_again` a link to the same page is another request. `trust`: whether what was put
+        lately is known to be in the queue. Raises NotSupported for what cannot lie in a queue.
         """
         key: str | None = None
         if not request.dont_filter or start:
             mark = fingerprint(request)
             if trust and not request.dont_filter and mark in self.seen:
                 return None
-            self._remember(request, mark)
+            if start and request.dont_filter and self._spider.meets_start_pages_again:
+                mark = f"start:{mark}"
+            else:
+                self._remember(request, mark)
             key = f"{self.group}:{mark}"
         return Job(
             new_job_id(),

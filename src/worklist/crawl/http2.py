@@ -96,7 +96,8 @@ class Http2Downloader:
             body = await gathered(answer.aiter_raw(), most, request.url)
             self.bytes += len(body)
             body = unpacked(known, body, most, request.url) if self._unpack else body
-        return response_for(request, request.url, answer.status_code, known, body, protocol=answer.http_version)
+        url = request.url.partition("#")[0]
+        return response_for(request, url, answer.status_code, known, body, protocol=answer.http_version)
 
     async def close(self) -> None:
         """Give back the connections."""

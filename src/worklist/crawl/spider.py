@@ -25,6 +25,8 @@ class Spider:
     start_urls: Iterable[str]
     allowed_domains: Iterable[str]
     custom_settings: dict[str, Any] | None = None
+    meets_start_pages_again = False
+    """Whether a link to one of `start_urls` is followed, though that was fetched already."""
     crawler: Crawler
     settings: Settings
 

@@ -78,6 +78,7 @@ class CrawlSpider(Spider):
     """
 
     rules: Sequence[Rule] = ()
+    meets_start_pages_again = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -9,6 +9,7 @@
 `results` is where its results go. What such a broker is given comes a moment later, so the tests ask until it is there.
 """
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -158,6 +159,17 @@ class MessageContract:
 
         taken = in_threads(2, take)
         assert sorted(taken[0] + taken[1]) == sorted(ids)
+
+    def test_nothing_counts_as_lost_while_a_worker_asks_for_more_and_for_less(self, broker: Store) -> None:
+        broker.put([a_job() for _ in range(3000)])
+        seen = 0
+        for limit in itertools.cycle((1, 8, 20, 60, 300, 8)):
+            if seen == 3000:
+                break
+            taken = broker.lease("w", ["default"], limit, LEASE) or leases(broker, 1)
+            assert {(it.attempt, it.lost) for it in taken} == {(1, 0)}
+            broker.settle([Settlement(it, Done()) for it in taken])
+            seen += len(taken)
 
     def test_bytes_that_are_no_job_do_not_stop_the_others(self, broker: Store, results: MemoryBroker) -> None:
         broken, good = a_job(), a_job()

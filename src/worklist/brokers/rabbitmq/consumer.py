@@ -5,9 +5,10 @@ in a row, and one for each other. Nobody reads while a worker is busy: what come
 messages and no jobs.
 """
 
+import itertools
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -37,6 +38,8 @@ which another one is declaring at that moment."""
 _EXACT = 64
 """Up to here the prefetch is exactly what is asked for; above, a power of two, for it to change rarely."""
 _MOST = 4096
+_DROP_SECONDS = 0.1
+"""How often it is looked at whether fewer messages may be sent."""
 
 
 class Consumer:
@@ -65,7 +68,9 @@ class Consumer:
         self._topology: Topology | None = None
         self._consumed: frozenset[str] = frozenset()
         self._prefetch = 0
-        self._round = 0
+        self._layers: list[tuple[int, list[str]]] = []
+        self._numbers = itertools.count()
+        self._dropped_at = 0.0
         self._consumers: dict[str, tuple[str, int, str]] = {}
         self._buffers: dict[str, tuple[deque[Message], ...]] = {}
         self._buffered = 0
@@ -153,26 +158,67 @@ class Consumer:
                 pass
 
     def _consume(self, connection: Connection, topology: Topology, queues: Sequence[str], room: int) -> bool:
-        """See to it that these queues are consumed, with room for so many messages; return whether that is new."""
-        fits = room <= self._prefetch <= max(_EXACT, 4 * room)
-        if fits and self._consumed.issuperset(queues):
-            return False
-        self._stop(connection)
-        self._prefetch = min(_MOST, room if room <= _EXACT else 1 << (room - 1).bit_length())
-        self._consumed = frozenset(queues)
-        self._round += 1
-        connection.ask(commands.Basic.Qos(prefetch_count=self._prefetch), commands.Basic.QosOk)
-        for queue in sorted(self._consumed):
+        """See to it that these queues are consumed, with room for so many messages; return whether some are new.
+
+        More room is another layer of consumers, since RabbitMQ counts what is on its way to a consumer that ends as
+        delivered and lost.
+        """
+        new = frozenset(queues) - self._consumed
+        more = 0
+        if room > self._prefetch:
+            wanted = max(room, 2 * self._prefetch)
+            wanted = min(_MOST, wanted if wanted <= _EXACT else 1 << (wanted - 1).bit_length())
+            more = max(0, wanted - self._prefetch)
+        if more and self._consumed:
+            self._add_layer(connection, topology, self._consumed, more)
+        self._prefetch += more
+        if new:
+            self._add_layer(connection, topology, new, self._prefetch)
+        if self._prefetch > max(_EXACT, 4 * room):
+            self._drop_layer(connection, room)
+        return bool(new)
+
+    def _add_layer(self, connection: Connection, topology: Topology, queues: Collection[str], size: int) -> None:
+        """Have up to `size` messages more sent of each band of these queues."""
+        connection.ask(commands.Basic.Qos(prefetch_count=size), commands.Basic.QosOk)
+        tags: list[str] = []
+        for queue in sorted(queues):
             self._buffers.setdefault(queue, tuple(deque() for _ in BANDS))
             for band in range(len(BANDS)):
                 name = self._names.queue(queue, band)
                 if self._is_avoided(name):
                     continue
                 topology.declare(name)
-                tag = f"{self._round}.{len(self._consumers)}"
+                tag = f"{next(self._numbers)}"
                 self._consumers[tag] = (queue, band, name)
+                tags.append(tag)
                 self._start(connection, tag, name)
-        return True
+        self._layers.append((size, tags))
+        self._consumed |= frozenset(queues)
+
+    def _drop_layer(self, connection: Connection, room: int) -> None:
+        """Have fewer messages sent, where none of the last layer's is on its way: all that it may be sent is here."""
+        size, tags = self._layers[-1]
+        now = time.monotonic()
+        if len(self._layers) == 1 or self._prefetch - size < room or now - self._dropped_at < _DROP_SECONDS:
+            return
+        self._dropped_at = now
+        while connection.read(0.0):
+            pass
+        held = Counter(message.consumer for message in self.held.values())
+        full = [tag for tag in tags if held[tag] == size]
+        of_all = len({self._consumers[tag][0] for tag in tags}) == len(self._consumed)
+        if full and of_all and all(held[tag] in (0, size) for tag in tags):
+            self._cancel(connection, tags)
+            self._layers.pop()
+            self._prefetch -= size
+
+    def _cancel(self, connection: Connection, tags: Sequence[str]) -> None:
+        connection.tell(*(commands.Basic.Cancel(tag) for tag in tags))
+        for _ in tags:
+            connection.expect(commands.Basic.CancelOk)
+        for tag in tags:
+            del self._consumers[tag]
 
     def _start(self, connection: Connection, tag: str, name: str) -> None:
         """Consume one queue. Of several at once it could not be told which of them keeps the answers to all waiting.
@@ -193,11 +239,8 @@ class Consumer:
 
     def _stop(self, connection: Connection) -> None:
         """Have no more messages sent; those that are under way still come in."""
-        live = [tag for tag in self._consumers if tag.startswith(f"{self._round}.")]
-        connection.tell(*(commands.Basic.Cancel(tag) for tag in live))
-        for _ in live:
-            connection.expect(commands.Basic.CancelOk)
-        self._consumers = {}
+        self._cancel(connection, [*self._consumers])
+        self._layers = []
         self._consumed, self._prefetch = frozenset(), 0
 
     def _have_message(self, kind: bytes, message: Message) -> None:
