@@ -91,3 +91,18 @@ def test_a_thread_that_goes_on_living_is_not_told_either(
     watcher.join(20)
     worker.close()
     client.close()
+
+
+def test_waking_who_does_not_wait_keeps_nobody(postgres_schema: Database) -> None:  # noqa: F811
+    broker = PostgresBroker(postgres_schema.place)
+    broker.wait_change(0.01)
+
+    def wake() -> None:
+        for _ in range(5000):
+            broker.wake()
+
+    waker = threading.Thread(target=wake, daemon=True)
+    waker.start()
+    waker.join(20)
+    assert not waker.is_alive()
+    broker.close()

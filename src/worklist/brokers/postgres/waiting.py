@@ -40,6 +40,7 @@ class Ear:
         self._poked = threading.Event()
         self._near, self._far = socket.socketpair()
         self._near.setblocking(False)
+        self._far.setblocking(False)  # of pokes that nobody hears, a few are enough
         self._connection: psycopg.Connection[Any] | None = None
         self._signs: frozenset[str] = frozenset()
         self._step = 0.0
