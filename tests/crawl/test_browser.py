@@ -35,16 +35,19 @@ def ask(site, *paths, settings=None, methods=None, browser=True, **options):
         Request(site.url + path, meta={"browser": browser}, errback="failed") if isinstance(path, str) else path
         for path in paths
     ]
+    before = children()
     done, got = crawler(site, asked, {**ONSITE, **(methods or {})}, settings, **options)
     assert done.stats.get_value("browser/context_count/open", 0) == 0, "a context was left open"
-    assert not children(), "a process of the browser was left"
+    assert children() <= before, "a process of the browser was left"
     return done.stats.get_stats(), {(getattr(each, "request", each)).url.removeprefix(site.url): each for each in got}
 
 
-def children() -> list[str]:
-    line = ["ps", "--ppid", str(os.getpid()), "-o", "comm="]
-    names = subprocess.run(line, capture_output=True, text=True, check=False).stdout.split()
-    return [name for name in names if name not in ("ps", "python", "python3")]
+def children() -> set[tuple[str, str]]:
+    """Return number and name of this process' children: the browser's are among them, servers of other tests too."""
+    line = ["ps", "--ppid", str(os.getpid()), "-o", "pid=,comm="]
+    lines = subprocess.run(line, capture_output=True, text=True, check=False).stdout.splitlines()
+    numbered = (tuple(line.split(maxsplit=1)) for line in lines)
+    return {(pid, name) for pid, name in numbered if name not in ("ps", "python", "python3")}
 
 
 def test_a_page_that_needs_javascript(site):

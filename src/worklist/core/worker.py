@@ -480,9 +480,9 @@ class Worker:
         for executor in self._executors.values():
             executor.stop()
         end = time.monotonic() + 2.0
-        while any(helper.is_alive() for helper in helpers) and time.monotonic() < end:
+        while (alive := [helper for helper in helpers if helper.is_alive()]) and time.monotonic() < end:
             self._wake()
-            helpers[0].join(timeout=0.02)
+            alive[0].join(timeout=0.02)
         if self._beat is not None:
             self._beat.join(max(0.0, end - time.monotonic()))
         try:

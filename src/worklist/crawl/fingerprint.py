@@ -17,8 +17,8 @@ _LABEL = r"[a-z0-9](?:[a-z0-9\-]{0,50}[a-z0-9])?"
 _HOST = rf"https?://{_LABEL}(?:\.{_LABEL})*(?::[1-9][0-9]{{0,4}})?"
 _CANONICAL = re.compile(_HOST + r"(?:/[A-Za-z0-9\-._~/]*)(?:\?[A-Za-z0-9\-._~]+=[A-Za-z0-9\-._~]*)?\Z").match
 """URLs with at most one argument, and no character that is ever written differently."""
-_SAFE = re.compile(_HOST + r"(?:/[A-Za-z0-9\-._~/]*)?(?:\?[A-Za-z0-9\-._~=&]+)?(?:#[A-Za-z0-9\-._~]+)?\Z").match
-"""URLs that `safe_url_string` leaves as they are."""
+_SAFE = re.compile(_HOST + r"(?:/[A-Za-z0-9\-._~/]*(?:\?[A-Za-z0-9\-._~=&]+)?(?:#[A-Za-z0-9\-._~]+)?)?\Z").match
+"""URLs that `safe_url_string` leaves as they are: it puts a slash before arguments that follow the host at once."""
 
 
 def is_canonical(url: str) -> bool:

@@ -613,6 +613,17 @@ class ChangingLanes(Contract):
         assert the_lane(broker, "a").limits == ONE_AT_A_TIME
 
     @needs("lane")
+    def test_a_lane_that_is_forgotten_comes_back_as_the_job_declares_that_was_due_first(
+        self, broker: Store, clock: FakeClock
+    ) -> None:
+        broker.put([in_lane("l", ONE_AT_A_TIME, delay=2 * DAY, priority=9), in_lane("l", ONE_A_SECOND, delay=DAY)])
+        broker.prune(100)
+        assert broker.lanes(["l"]) == []
+        clock.advance(3 * DAY)
+        assert len(lease(broker)) == 1
+        assert the_lane(broker, "l").limits == ONE_A_SECOND
+
+    @needs("lane")
     def test_a_lane_that_means_something_is_not_forgotten(self, broker: Store, clock: FakeClock) -> None:
         broker.change_lane("paused", LaneChange(paused=INFINITE))
         broker.change_lane("pinned", LaneChange(limits=ONE_AT_A_TIME, pinned=True))

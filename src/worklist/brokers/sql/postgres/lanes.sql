@@ -31,7 +31,7 @@ SELECT EXISTS (SELECT 1 FROM @.arrivals)
 DELETE FROM @.arrivals RETURNING lane, queue, rate, burst, concurrency
 
 -- name: any_ready
-SELECT body FROM @.jobs WHERE seq = (SELECT seq FROM @.ready WHERE lane = %s LIMIT 1)
+SELECT body FROM @.jobs WHERE seq IN (SELECT seq FROM @.ready WHERE lane = %s) ORDER BY due, seq LIMIT 1
 
 -- name: open_lanes
 -- Those whose time has come.

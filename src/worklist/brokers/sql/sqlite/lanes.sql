@@ -18,7 +18,7 @@ INSERT INTO turns (lane, queue, turn, opens)
 VALUES (?1, ?2, COALESCE((SELECT turn FROM rounds WHERE queue = ?2), 0.0), ?3) ON CONFLICT DO NOTHING;
 
 -- name: any_ready
-SELECT body FROM jobs WHERE state = -1 AND lane = ? LIMIT 1;
+SELECT body FROM jobs WHERE state = -1 AND lane = ? ORDER BY due, seq LIMIT 1;
 
 -- name: of_due
 -- The lanes of the delayed jobs that `promote` is about to make ready.
