@@ -28,7 +28,7 @@ check: $(STAMP) ## style, types and the direction of imports
 	@$(BIN)/lint-imports
 
 bench: $(STAMP) ## side by side with its peers; writes bench/results/
-	@for suite in embedded local composition redis postgresql rabbitmq; do $(BIN)/python -m bench --suite $$suite || exit 1; done
+	@for suite in embedded local composition redis postgresql rabbitmq crawl; do $(BIN)/python -m bench --suite $$suite || exit 1; done
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) bench/.peers .pytest_cache .mypy_cache .ruff_cache .hypothesis
