@@ -1,6 +1,7 @@
 """What child processes do in the tests of ProcessQueue. Spawned ones import this module; by itself it does nothing."""
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -79,6 +80,7 @@ def die_at_line(number: int, call: Callable[[], object]) -> bool:
     """
     pid = os.fork()
     if pid == 0:
+        gc.disable()  # what the parent has left to be collected may wait for threads that are not here
         with contextlib.suppress(BaseException):
             sys.settrace(_Killer(number).trace)
             call()
