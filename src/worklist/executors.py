@@ -4,6 +4,7 @@ An executor never touches the broker. It calls `finished` with each execution on
 """
 
 import asyncio
+import contextlib
 import ctypes
 import functools
 import math
@@ -133,7 +134,7 @@ class _SlotThread(threading.Thread):
             self.current = None
             if self._struck:
                 self._struck = False
-                _raise_in(self.ident, None)
+                take_back()
         self._finished(execution)
 
     def strike(self, execution: Execution, error: type[BaseException]) -> None:
@@ -144,10 +145,25 @@ class _SlotThread(threading.Thread):
                 _raise_in(self.ident, error)
 
 
-def _raise_in(ident: int | None, error: type[BaseException] | None) -> None:
-    """Raise an exception in another thread at its next bytecode, or take back one that is pending (None)."""
-    target = ctypes.py_object(error) if error is not None else ctypes.py_object()
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident or 0), target)
+def _raise_in(ident: int | None, error: type[BaseException]) -> None:
+    """Raise an exception in a thread at its next bytecode, in the place of one that is pending there."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident or 0), ctypes.py_object(error))
+
+
+class _Nothing(BaseException):
+    """Raised in the place of an exception that comes too late."""
+
+
+def take_back() -> None:
+    """Take back an exception that may be pending in this thread.
+
+    CPython can be told to forget it, but then goes on to look for one for ever, and CPython 3.11 hangs as soon as a
+    debugger traces. So another one takes its place, and is caught.
+    """
+    with contextlib.suppress(_Nothing):
+        _raise_in(threading.get_ident(), _Nothing)
+        while True:
+            pass
 
 
 class _Watchdog:

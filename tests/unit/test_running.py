@@ -4,6 +4,8 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -791,3 +793,17 @@ def test_a_job_that_cannot_be_read_does_not_stay_with_an_idle_worker(app):
         app.store.put([job])
         until(lambda: app.job(job.id).status is JobState.FAILED)
         until(lambda: idle(worker))
+
+
+LATE = """
+import sys
+from worklist.executors import take_back
+take_back()
+sys.settrace(lambda *about: None)
+print((lambda: "traced")())
+"""
+
+
+def test_a_process_can_be_traced_after_a_time_limit_that_came_too_late():
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, timeout=30, check=False)
+    assert done.stdout == "traced\n", done.stderr
