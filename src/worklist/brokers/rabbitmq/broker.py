@@ -138,9 +138,11 @@ class RabbitBroker(Without):
         leases = []
         uncounted: list[Message] = []
         ended: list[tuple[Message, JobRecord]] = []
-        over = self._over([message.id for message in messages])
         for message in messages:
-            history = message.history = self._history(message, now)
+            message.history = self._history(message, now)
+        over = self._over([message.id for message in messages if _may_have_run(message)])
+        for message in messages:
+            history = message.history
             message.started = now
             state = self._end_of(message, history, over, now)
             if state is not None:
@@ -382,6 +384,11 @@ def _deliveries(message: Message) -> int:
     """Return how many deliveries of a message ended without an acknowledgement."""
     count = (message.headers or {}).get("x-delivery-count")
     return count if isinstance(count, int) and message.redelivered else int(message.redelivered)
+
+
+def _may_have_run(message: Message) -> bool:
+    """Return whether a job may have been started before: who only handed it back has not, and nobody need be asked."""
+    return message.redelivered or message.again or message.history.attempt > 0
 
 
 def _is_uncounted(message: Message) -> bool:
