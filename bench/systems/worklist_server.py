@@ -41,12 +41,12 @@ class WorklistServer(System):
         """All jobs, once the last one is done and, since another worker may hold earlier ones, all others are."""
         if self._last is None or not self._last.done():
             return 0
-        if not self._app.app.capabilities.inspect:
+        if not self._app.app.capabilities.complete:
             return self.options.jobs
         return self.options.jobs - sum(self._counts().get(state, 0) for state in UNFINISHED)
 
     def check_settled(self) -> None:
-        if self._app.app.capabilities.inspect:
+        if self._app.app.capabilities.complete:
             succeeded = self._counts().get(JobState.SUCCEEDED, 0)
             if succeeded != self.options.jobs:
                 raise SystemExit(f"{succeeded} of {self.options.jobs} jobs succeeded")
