@@ -141,6 +141,15 @@ def packed(body: bytes, encoding: str, kind: str = "text/plain") -> web.Response
     return web.Response(body=body, headers={"Content-Encoding": encoding}, content_type=kind)
 
 
+def end(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what is left on a loop that has stopped, and close it."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    loop.close()
+
+
 @contextmanager
 def running(host: str = "127.0.0.1", more: Callable[[web.Application], None] | None = None) -> Iterator[Site]:
     """Serve until the block ends; `more` adds pages."""
@@ -165,11 +174,7 @@ def running(host: str = "127.0.0.1", more: Callable[[web.Application], None] | N
         runner = loop.run_until_complete(serve())
         loop.run_forever()
         loop.run_until_complete(runner.cleanup())
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        loop.close()
+        end(loop)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

@@ -13,6 +13,8 @@ from hypercorn.config import Config
 
 from tests.servers.ports import free_port, wait_for
 
+from .site import end
+
 
 async def answer(scope, receive, send) -> None:
     """Answer with what was asked for, and by which protocol."""
@@ -55,11 +57,7 @@ def in_a_thread(serve: Callable[[asyncio.Event], Awaitable[None]], port: int) ->
     def run() -> None:
         asyncio.set_event_loop(loop)
         loop.run_until_complete(serve(stop))
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
-        loop.close()
+        end(loop)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

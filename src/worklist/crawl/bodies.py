@@ -1,15 +1,47 @@
-"""What all HTTP clients of the crawler have in common: bodies within limits, and errors that a person understands."""
+"""What all HTTP clients of the crawler have in common: limits of time and size, and errors in plain words."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
-from .decompression import unpack
-from .exceptions import BodyTooLarge, CertificateRefused, DownloadError
+from .decompression import ACCEPTED, unpack
+from .exceptions import BodyTooLarge, CertificateRefused, DownloadError, DownloadTimeout
 from .headers import Headers
+from .request import Request
+from .response import Response
+
+
+async def timed(
+    request: Request, answer: Awaitable[Response], usual: float, errors: tuple[type[Exception], ...]
+) -> Response:
+    """Return a client's answer to a request, and note how long it took.
+
+    Raises DownloadTimeout after the request's own limit or `usual` seconds (0: none), DownloadError for `errors`.
+    """
+    limit = float(request.meta.get("download_timeout") or usual)
+    begun = time.perf_counter()
+    try:
+        async with asyncio.timeout(limit or None):
+            response = await answer
+    except TimeoutError:
+        raise DownloadTimeout(f"{request.url} took longer than {limit:g} s") from None
+    except errors as error:
+        raise as_download_error(request.url, error) from error
+    request.meta["download_latency"] = time.perf_counter() - begun
+    return response
+
+
+def headers_of(request: Request, unpacks: bool) -> list[tuple[str, str]]:
+    """Return the headers to send; where bodies are unpacked, they say which packings are understood."""
+    headers = request.headers.pairs()
+    if unpacks and b"Accept-Encoding" not in request.headers:
+        headers.append(("Accept-Encoding", ACCEPTED))
+    return headers
 
 
 def check_size(size: int, most: int, url: str) -> None:

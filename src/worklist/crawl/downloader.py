@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,8 @@ from typing import Any
 import aiohttp
 import yarl
 
-from .bodies import as_download_error, check_announced, gathered, unpacked, written
-from .decompression import ACCEPTED
-from .exceptions import BodyTooLarge, DownloadTimeout, NotSupported
+from .bodies import check_announced, gathered, headers_of, timed, unpacked, written
+from .exceptions import BodyTooLarge, NotSupported
 from .fingerprint import is_canonical
 from .headers import Headers
 from .request import Request
@@ -66,23 +64,11 @@ class Downloader:
         """Make one request. Raises DownloadError, of which DownloadTimeout and BodyTooLarge are kinds."""
         if not request.url.startswith(("http://", "https://")):
             raise NotSupported(f"{request.url} is no URL of http or https")
-        meta = request.meta
-        limit = float(meta.get("download_timeout") or self._timeout)
-        begun = time.perf_counter()
-        try:
-            async with asyncio.timeout(limit or None):
-                response = await self._exchange(request, meta)
-        except TimeoutError:
-            raise DownloadTimeout(f"{request.url} took longer than {limit:g} s") from None
-        except (aiohttp.ClientError, OSError, ValueError, asyncio.IncompleteReadError) as error:
-            raise as_download_error(request.url, error) from error
-        request.meta["download_latency"] = time.perf_counter() - begun
-        return response
+        errors = (aiohttp.ClientError, OSError, ValueError, asyncio.IncompleteReadError)
+        return await timed(request, self._exchange(request, request.meta), self._timeout, errors)
 
     async def _exchange(self, request: Request, meta: dict[str, Any]) -> Response:
-        headers = request.headers.pairs()
-        if self._unpack and b"Accept-Encoding" not in request.headers:
-            headers.append(("Accept-Encoding", ACCEPTED))
+        headers = headers_of(request, self._unpack)
         url = request.url.partition("#")[0]
         told = self.leaves(request)
         async with self._open(told).request(

@@ -7,17 +7,13 @@ One connection to a host carries all requests to it. Limits are kept as by the u
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ssl
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import ConfigError
-from .bodies import as_download_error, check_announced, gathered, unpacked, written
-from .decompression import ACCEPTED
-from .exceptions import DownloadTimeout
+from .bodies import check_announced, gathered, headers_of, timed, unpacked, written
 from .headers import Headers
 from .request import Request
 from .response import Response, response_for
@@ -59,22 +55,11 @@ class Http2Downloader:
 
     async def fetch(self, request: Request) -> Response:
         """Make one request. Raises DownloadError, of which DownloadTimeout and BodyTooLarge are kinds."""
-        limit = float(request.meta.get("download_timeout") or self._timeout)
-        begun = time.perf_counter()
-        try:
-            async with asyncio.timeout(limit or None):
-                response = await self._exchange(request)
-        except TimeoutError:
-            raise DownloadTimeout(f"{request.url} took longer than {limit:g} s") from None
-        except (self._library.HTTPError, self._library.InvalidURL, OSError, ValueError) as error:
-            raise as_download_error(request.url, error) from error
-        request.meta["download_latency"] = time.perf_counter() - begun
-        return response
+        errors = (self._library.HTTPError, self._library.InvalidURL, OSError, ValueError)
+        return await timed(request, self._exchange(request), self._timeout, errors)
 
     async def _exchange(self, request: Request) -> Response:
-        headers = request.headers.pairs()
-        if self._unpack and b"Accept-Encoding" not in request.headers:
-            headers.append(("Accept-Encoding", ACCEPTED))
+        headers = headers_of(request, self._unpack)
         asked = self._library.Request(
             request.method, request.url.partition("#")[0], headers=headers, content=request.body or None
         )
